@@ -1,0 +1,513 @@
+//! What nodes say to each other: versioned messages, one encoding, hard limits.
+//!
+//! Layer 2, and the only crate that serialises for the network. A message is
+//! one version byte and its postcard encoding. There is exactly one encoding
+//! of a message: whatever does not re-encode to the same bytes is refused, so
+//! that hashes and signatures over messages mean one thing (L13).
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use symbolon_primitives::{
+    Address, Agreement, Commit, ContentRef, Demand, DemandDigest, Domain, Epoch, Lane, Nonce, Offer, OfferDigest,
+    OrderDigest, ResultsRoot, Signature, SignatureError, SignedAgreement, SignedOrder, Timestamp, UnitResult, Voucher,
+    keccak256,
+};
+
+/// The protocol version every message starts with.
+pub const VERSION: u8 = 1;
+/// The longest gossip message, in bytes.
+pub const MAX_GOSSIP: usize = 1024;
+/// The longest request, in bytes.
+pub const MAX_REQUEST: usize = 2 << 20;
+/// The longest response, in bytes.
+pub const MAX_RESPONSE: usize = 2 << 20;
+/// The most chunks asked for at once: with their headers they fit a response.
+pub const MAX_CHUNKS: usize = 384;
+/// The most addresses a peer may name for itself.
+pub const MAX_ADDRS: usize = 4;
+/// The topic of demands and offers.
+pub const MARKET_TOPIC: &str = "symbolon/1/market";
+
+/// Why bytes are no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WireError {
+    /// Longer than its kind may be.
+    #[error("message of {have} bytes, at most {max}")]
+    TooLong {
+        /// Its length.
+        have: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Another version of the protocol.
+    #[error("protocol version {have}, this node speaks {VERSION}")]
+    Version {
+        /// The version it starts with.
+        have: u8,
+    },
+    /// Not an encoding of such a message.
+    #[error("malformed message")]
+    Malformed,
+    /// Decodes, but is not the one encoding of what it says.
+    #[error("message is not in its canonical encoding")]
+    NotCanonical,
+}
+
+/// Encodes a message.
+///
+/// # Errors
+/// [`WireError::TooLong`] above `max` bytes.
+pub fn encode<T: Serialize>(message: &T, max: usize) -> Result<Vec<u8>, WireError> {
+    let mut bytes = vec![VERSION];
+    bytes = postcard::to_extend(message, bytes).map_err(|_| WireError::Malformed)?;
+    if bytes.len() > max {
+        return Err(WireError::TooLong { have: bytes.len(), max });
+    }
+    Ok(bytes)
+}
+
+/// Decodes a message.
+///
+/// # Errors
+/// [`WireError`] for anything but the canonical encoding of a message of at most `max` bytes.
+pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], max: usize) -> Result<T, WireError> {
+    if bytes.len() > max {
+        return Err(WireError::TooLong { have: bytes.len(), max });
+    }
+    let (&have, body) = bytes.split_first().ok_or(WireError::Malformed)?;
+    if have != VERSION {
+        return Err(WireError::Version { have });
+    }
+    let message: T = postcard::from_bytes(body).map_err(|_| WireError::Malformed)?;
+    if encode(&message, max).as_deref() != Ok(bytes) {
+        return Err(WireError::NotCanonical);
+    }
+    Ok(message)
+}
+
+/// The part of a demand or offer that its signature covers by hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Body {
+    /// Properties: one JSON object.
+    pub properties: String,
+    /// Constraints on the other side: an LDAP filter.
+    pub constraints: String,
+    /// The libp2p peer that speaks for the signer, as bytes of its peer id.
+    pub peer: Vec<u8>,
+    /// Where that peer listens, as multiaddr texts; at most [`MAX_ADDRS`].
+    pub addrs: Vec<String>,
+}
+
+impl Body {
+    /// keccak256 of the encoding: the `body` of a signed demand or offer.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        // Four plain fields always encode; an empty hash matches no signature.
+        postcard::to_allocvec(self).map(|bytes| keccak256(&bytes)).unwrap_or_default()
+    }
+}
+
+/// A demand as gossiped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedDemand {
+    /// What is signed.
+    pub terms: Demand,
+    /// The payer key's signature.
+    pub signature: Signature,
+    /// What `terms.body` hashes.
+    pub body: Body,
+}
+
+/// An offer as gossiped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedOffer {
+    /// What is signed.
+    pub terms: Offer,
+    /// The provider's signature.
+    pub signature: Signature,
+    /// What `terms.body` hashes.
+    pub body: Body,
+}
+
+/// Why a demand or an offer does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MarketError {
+    /// Not signed by whom it names.
+    #[error("signature: {0}")]
+    Signature(#[from] SignatureError),
+    /// The body is not the one signed.
+    #[error("the body is not the one signed")]
+    BodyMismatch,
+    /// Its time is over.
+    #[error("expired")]
+    Expired,
+    /// More addresses than a peer may name.
+    #[error("more than {MAX_ADDRS} addresses")]
+    TooManyAddresses,
+}
+
+fn check_body(body: &Body, hash: [u8; 32], expires: Timestamp, now: Timestamp) -> Result<(), MarketError> {
+    if expires <= now {
+        return Err(MarketError::Expired);
+    }
+    if body.addrs.len() > MAX_ADDRS {
+        return Err(MarketError::TooManyAddresses);
+    }
+    if body.hash() == hash { Ok(()) } else { Err(MarketError::BodyMismatch) }
+}
+
+impl SignedDemand {
+    /// Checks signature, body and expiry; answers the demand's name.
+    ///
+    /// # Errors
+    /// [`MarketError`] when it does not count.
+    pub fn check(&self, domain: &Domain, now: Timestamp) -> Result<DemandDigest, MarketError> {
+        check_body(&self.body, self.terms.body.0, self.terms.expires, now)?;
+        let digest = self.terms.digest(domain);
+        self.signature.check(digest.as_bytes(), self.terms.payer)?;
+        Ok(digest)
+    }
+}
+
+impl SignedOffer {
+    /// Checks signature, body and expiry; answers the offer's name.
+    ///
+    /// # Errors
+    /// [`MarketError`] when it does not count.
+    pub fn check(&self, domain: &Domain, now: Timestamp) -> Result<OfferDigest, MarketError> {
+        check_body(&self.body, self.terms.body.0, self.terms.expires, now)?;
+        let digest = self.terms.digest(domain);
+        self.signature.check(digest.as_bytes(), self.terms.provider)?;
+        Ok(digest)
+    }
+}
+
+/// What is gossiped on [`MARKET_TOPIC`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Gossip {
+    /// Somebody looks for providers.
+    Demand(SignedDemand),
+    /// Somebody offers to work.
+    Offer(SignedOffer),
+}
+
+/// A member of an order as the other members reach it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The provider.
+    pub provider: Address,
+    /// Bytes of its peer id.
+    pub peer: Vec<u8>,
+    /// Where it listens.
+    pub addrs: Vec<String>,
+}
+
+/// An order with the ways to its members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderMessage {
+    /// The order.
+    pub order: SignedOrder,
+    /// One for each leaf, in roster order.
+    pub members: Vec<Member>,
+    /// Commits the sender holds, when it calls a reserve to round two.
+    pub commits: Vec<SignedCommit>,
+}
+
+/// A Commit with its provider's signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedCommit {
+    /// Who commits.
+    pub provider: Address,
+    /// To what.
+    pub commit: Commit,
+    /// The provider's signature.
+    pub signature: Signature,
+}
+
+impl SignedCommit {
+    /// Checks the signature.
+    ///
+    /// # Errors
+    /// [`SignatureError`] when the provider did not sign it.
+    pub fn check(&self, domain: &Domain) -> Result<(), SignatureError> {
+        self.signature.check(&self.commit.digest(domain), self.provider)
+    }
+}
+
+/// A replica's answer, bound by its Commit (SYM-22).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerMessage {
+    /// The order.
+    pub order: OrderDigest,
+    /// Whose answer it is.
+    pub provider: Address,
+    /// Salted root over the units.
+    pub results_root: ResultsRoot,
+    /// Sum of the units' fuel.
+    pub fuel: u64,
+    /// What hid the seal.
+    pub nonce: Nonce,
+    /// The workunits' results; the payer fetches bytes by them.
+    pub units: Vec<UnitResult>,
+    /// The Commits it held before it showed this.
+    pub commits: Vec<SignedCommit>,
+}
+
+/// One signature over a Result with the seals of `members`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultSignature {
+    /// Bit i set: leaf i's seal is among the seals.
+    pub members: u8,
+    /// The replica's signature.
+    pub signature: Signature,
+}
+
+/// A replica's signed Results for an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultsMessage {
+    /// The order.
+    pub order: OrderDigest,
+    /// Whose they are.
+    pub provider: Address,
+    /// Root they name.
+    pub results_root: ResultsRoot,
+    /// Fuel they name.
+    pub fuel: u64,
+    /// One for each subset of equal answers of quorum size or more with itself in it.
+    pub signatures: Vec<ResultSignature>,
+}
+
+/// The terms under which a requestor would sign, and what became of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Proposal {
+    /// Terms proposed by one side, open to a counter.
+    Draft(Agreement),
+    /// The other side's terms are fine as they are.
+    Accepted,
+    /// No; final or worth another try.
+    Rejected {
+        /// Why, in a few words.
+        reason: String,
+        /// Whether another draft is pointless.
+        last: bool,
+    },
+}
+
+/// What one node asks of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Negotiate: the demand, so that its signature is at hand, and a draft.
+    Propose {
+        /// The requestor's demand.
+        demand: SignedDemand,
+        /// The terms it would sign.
+        draft: Agreement,
+    },
+    /// Countersign an agreement.
+    Agree {
+        /// The terms.
+        terms: Agreement,
+        /// The payer key's signature over them.
+        payer_signature: Signature,
+    },
+    /// Take an order; answered once every input has arrived.
+    Order(OrderMessage),
+    /// Run as a reserve: round two has begun.
+    CallReserve(OrderMessage),
+    /// A member's Commit.
+    Commit(SignedCommit),
+    /// A member's answer.
+    Answer(AnswerMessage),
+    /// A member's signed Results.
+    Results(ResultsMessage),
+    /// A voucher for an order.
+    Voucher {
+        /// What it pays for.
+        order: OrderDigest,
+        /// The voucher.
+        voucher: Voucher,
+        /// The payer key's signature.
+        signature: Signature,
+    },
+    /// Asks the payee to give an order up in writing.
+    GiveUp {
+        /// The order.
+        order: OrderDigest,
+    },
+    /// Asks the payee to sign the release of a channel.
+    Release {
+        /// The payer key.
+        payer: Address,
+        /// The channel's lane.
+        lane: Lane,
+        /// The epoch to close.
+        epoch: Epoch,
+    },
+    /// Chunks of a tree that the order gives the asking peer a right to.
+    Chunks {
+        /// The order.
+        order: OrderDigest,
+        /// The tree's root.
+        root: ContentRef,
+        /// Chunk addresses within it; at most [`MAX_CHUNKS`].
+        addresses: Vec<[u8; 32]>,
+    },
+}
+
+/// Why a request was refused: a code to act on and words to show.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What to do about it.
+    pub code: RefusalCode,
+    /// Why, in a sentence.
+    pub reason: String,
+}
+
+/// What the asker should do about a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum RefusalCode {
+    /// Never ask this again.
+    Never,
+    /// Ask again later.
+    Later,
+    /// The asker has no right to it.
+    Forbidden,
+    /// Nothing is known of what it names.
+    Unknown,
+}
+
+/// What a node answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Response {
+    /// Taken, durably where it matters.
+    Done,
+    /// No.
+    Refused(Refusal),
+    /// The answer to a proposal.
+    Proposal(Proposal),
+    /// The countersigned agreement.
+    Agreed(Box<SignedAgreement>),
+    /// A signature that was asked for.
+    Signed(Signature),
+    /// The chunks asked for, in order: span and payload each.
+    Chunks(Vec<Chunk>),
+}
+
+/// A content chunk: the span its hash covers and at most 4,096 bytes.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunk {
+    /// How many bytes lie under it.
+    pub span: u64,
+    /// Its payload.
+    #[serde(with = "payload")]
+    pub payload: Vec<u8>,
+}
+
+impl core::fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Chunk({} of {})", self.payload.len(), self.span)
+    }
+}
+
+/// Bytes as one string of bytes rather than a list of numbers.
+mod payload {
+    use serde::{Deserializer, Serializer, de};
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        struct Bytes;
+        impl de::Visitor<'_> for Bytes {
+            type Value = Vec<u8>;
+
+            fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+    use symbolon_primitives::{Key, Signer};
+
+    fn domain() -> Domain {
+        Domain { chain_id: 31337, vault: Address::repeat_byte(1) }
+    }
+
+    fn demand(key: &Key, expires: u64) -> SignedDemand {
+        let body = Body { properties: "{}".into(), constraints: "()".into(), peer: vec![1, 2], addrs: vec![] };
+        let terms = Demand { payer: key.address(), body: body.hash().into(), expires: Timestamp(expires) };
+        let signature = key.sign(terms.digest(&domain()).as_bytes());
+        SignedDemand { terms, signature, body }
+    }
+
+    #[test]
+    fn a_message_has_one_encoding() {
+        let key = Key::from_bytes(&[7; 32]).unwrap();
+        let message = Gossip::Demand(demand(&key, 10));
+        let bytes = encode(&message, MAX_GOSSIP).unwrap();
+        assert_eq!(decode::<Gossip>(&bytes, MAX_GOSSIP), Ok(message.clone()));
+
+        let mut trailing = bytes.clone();
+        trailing.push(0);
+        assert_eq!(decode::<Gossip>(&trailing, MAX_GOSSIP), Err(WireError::NotCanonical));
+        let mut version = bytes.clone();
+        *version.first_mut().unwrap() = 2;
+        assert_eq!(decode::<Gossip>(&version, MAX_GOSSIP), Err(WireError::Version { have: 2 }));
+        assert!(matches!(decode::<Gossip>(&bytes, 10), Err(WireError::TooLong { .. })));
+        assert_eq!(decode::<Gossip>(&[], MAX_GOSSIP), Err(WireError::Malformed));
+        // Variant 0 spelled with two varint bytes instead of one.
+        let mut long = vec![VERSION, 0x80, 0x00];
+        long.extend_from_slice(bytes.get(2..).unwrap());
+        assert!(decode::<Gossip>(&long, MAX_GOSSIP).is_err());
+    }
+
+    #[test]
+    fn sym_20_an_unsigned_or_altered_demand_does_not_count() {
+        let key = Key::from_bytes(&[7; 32]).unwrap();
+        let now = Timestamp(9);
+        assert!(demand(&key, 10).check(&domain(), now).is_ok());
+        assert_eq!(demand(&key, 9).check(&domain(), now), Err(MarketError::Expired));
+        let mut altered = demand(&key, 10);
+        altered.body.constraints.push(' ');
+        assert_eq!(altered.check(&domain(), now), Err(MarketError::BodyMismatch));
+        let mut stolen = demand(&key, 10);
+        stolen.terms.payer = Address::repeat_byte(9);
+        assert!(matches!(stolen.check(&domain(), now), Err(MarketError::Signature(_))));
+        let other = Domain { chain_id: 1, ..domain() };
+        assert!(demand(&key, 10).check(&other, now).is_err());
+    }
+
+    #[test]
+    fn a_full_answer_of_chunks_fits_a_response() {
+        let chunk = Chunk { span: u64::MAX, payload: vec![0xff; 4096] };
+        let response = Response::Chunks(vec![chunk; MAX_CHUNKS]);
+        let bytes = encode(&response, MAX_RESPONSE).unwrap();
+        assert_eq!(decode::<Response>(&bytes, MAX_RESPONSE), Ok(response));
+    }
+
+    proptest! {
+        #[test]
+        fn n1_no_bytes_panic_the_decoder(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            let _ = decode::<Request>(&bytes, MAX_REQUEST);
+            let _ = decode::<Response>(&bytes, MAX_RESPONSE);
+            let _ = decode::<Gossip>(&bytes, MAX_GOSSIP);
+            let mut versioned = vec![VERSION];
+            versioned.extend(bytes);
+            let _ = decode::<Request>(&versioned, MAX_REQUEST);
+        }
+    }
+}

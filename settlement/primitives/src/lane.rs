@@ -1,0 +1,133 @@
+//! Lanes: what tells the channels of one payer and one payee apart, and the
+//! royalty that rides on them (SYM-16).
+
+use alloy_primitives::{Address, B256};
+use serde::{Deserialize, Serialize};
+
+/// Why a lane is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LaneError {
+    /// A share above the whole.
+    #[error("royalty of {bps} basis points, at most 10000")]
+    ShareTooLarge {
+        /// The share asked for.
+        bps: u16,
+    },
+    /// A share for nobody.
+    #[error("a royalty of {bps} basis points needs an author")]
+    NoAuthor {
+        /// The share asked for.
+        bps: u16,
+    },
+}
+
+/// Author (20 bytes) and basis points (2): the upper 22 bytes of a lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Royalty {
+    author: Address,
+    bps: u16,
+}
+
+impl Royalty {
+    /// No royalty.
+    pub const NONE: Self = Self { author: Address::ZERO, bps: 0 };
+
+    /// A share of every payment for the author of the code.
+    ///
+    /// # Errors
+    /// [`LaneError`] for more than 10,000 basis points or a share without an author.
+    pub fn new(author: Address, bps: u16) -> Result<Self, LaneError> {
+        if bps > 10_000 {
+            return Err(LaneError::ShareTooLarge { bps });
+        }
+        if author.is_zero() && bps != 0 {
+            return Err(LaneError::NoAuthor { bps });
+        }
+        Ok(Self { author, bps })
+    }
+
+    /// Who is credited; zero means nobody.
+    #[must_use]
+    pub const fn author(self) -> Address {
+        self.author
+    }
+
+    /// The share in basis points.
+    #[must_use]
+    pub const fn bps(self) -> u16 {
+        self.bps
+    }
+
+    /// The 22 bytes that stand in a work order.
+    #[must_use]
+    pub fn to_bytes22(self) -> [u8; 22] {
+        let mut bytes = [0; 22];
+        let (author, bps) = bytes.split_at_mut(20);
+        author.copy_from_slice(self.author.as_slice());
+        bps.copy_from_slice(&self.bps.to_be_bytes());
+        bytes
+    }
+
+    /// The channel number `number` under this royalty.
+    #[must_use]
+    pub fn lane(self, number: u16) -> Lane {
+        let mut bytes = [0; 32];
+        let (royalty, rest) = bytes.split_at_mut(22);
+        royalty.copy_from_slice(&self.to_bytes22());
+        let (_, low) = rest.split_at_mut(8);
+        low.copy_from_slice(&number.to_be_bytes());
+        Lane(B256::new(bytes))
+    }
+}
+
+/// A channel's lane: royalty (22 bytes) and number (10).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Lane(B256);
+
+impl Lane {
+    /// Wraps the chain's word.
+    #[must_use]
+    pub const fn from_word(word: B256) -> Self {
+        Self(word)
+    }
+
+    /// The word as the chain carries it.
+    #[must_use]
+    pub const fn word(self) -> B256 {
+        self.0
+    }
+
+    /// The low 16 bits of the number, as a roster's leaf carries them.
+    #[must_use]
+    pub const fn number16(self) -> u16 {
+        let [.., high, low] = self.0.0;
+        u16::from_be_bytes([high, low])
+    }
+}
+
+impl core::fmt::Display for Lane {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sym_16_a_lane_is_author_share_and_number() {
+        let author = Address::repeat_byte(0xaa);
+        let royalty = Royalty::new(author, 250);
+        assert!(royalty.is_ok_and(|royalty| {
+            let word = royalty.lane(0x0102).word();
+            word.0.starts_with(author.as_slice()) && word.0.ends_with(&[0, 250, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2])
+                && royalty.lane(0x0102).number16() == 0x0102
+        }));
+        assert_eq!(Royalty::new(author, 10_001), Err(LaneError::ShareTooLarge { bps: 10_001 }));
+        assert_eq!(Royalty::new(Address::ZERO, 1), Err(LaneError::NoAuthor { bps: 1 }));
+        assert!(Royalty::new(author, 10_000).is_ok());
+    }
+}
