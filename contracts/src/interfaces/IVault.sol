@@ -90,7 +90,9 @@ interface IVault {
     event Staked(address indexed provider, uint96 amount);
     event UnstakeRequested(address indexed provider, uint40 unbondingAt);
     event StakeWithdrawn(address indexed provider, uint96 amount);
-    event Slashed(address indexed provider, bytes32 indexed order, address indexed reporter, uint96 stake, uint96 reward);
+    event Slashed(
+        address indexed provider, bytes32 indexed order, address indexed reporter, uint96 stake, uint96 reward
+    );
     /// @notice `signature` is the peer id's own over the provider's address: checked by readers, not by the chain.
     event ProviderRegistered(address indexed provider, bytes peerId, bytes signature, bytes addresses);
 
@@ -100,6 +102,8 @@ interface IVault {
     error AmountTooLarge(uint256 amount);
     error VaultFull(uint256 wouldHold);
     error TokenTransferFailed();
+    /// @notice The token called back into a function that calls the token (SYM-02).
+    error Reentered();
     error ZeroAddress();
     error ZeroAmount();
     error NotKeyOwner(address key, address caller);

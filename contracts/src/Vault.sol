@@ -1,0 +1,611 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity ^0.8.28;
+
+import {Bind, Closing, Earmarks, IVault, Release, Result, Voucher, WorkOrder} from "./interfaces/IVault.sol";
+import {Digests} from "./libraries/Digests.sol";
+import {QuorumRows} from "./libraries/QuorumRows.sol";
+import {Signatures} from "./libraries/Signatures.sol";
+import {TokenCalls} from "./libraries/TokenCalls.sol";
+import {AccountSlot} from "./types/AccountSlot.sol";
+import {ChannelSlot, ChannelSlotLibrary} from "./types/ChannelSlot.sol";
+import {KeySlot, KeySlotLibrary} from "./types/KeySlot.sol";
+import {Lane, LaneLibrary} from "./types/Lane.sol";
+
+/// @title Vault
+/// @notice Documented in IVault. Assumptions written down:
+/// - The token is an ERC-20 whose balanceOf tells the truth about this vault. Any other harms this vault alone.
+/// - All liabilities together are at most what the vault holds, which deposit keeps at or below 2^96-1; hence sums
+///   of credits cannot overflow 96 bits, and where a hostile token breaks the premise checked arithmetic reverts.
+/// - Only deposit, withdraw and a claim's payout call the token. They share one lock; everything else may run
+///   while the token holds control, and reads its storage afresh.
+contract Vault is IVault {
+    using TokenCalls for address;
+
+    /* ---------- constants ---------- */
+
+    /// @notice How far ahead an expiry may lie, in seconds.
+    uint256 public constant MAX_EXPIRY_AHEAD_SECS = 400 days;
+    /// @notice From the request to the withdrawal of a stake, in seconds.
+    uint256 public constant UNSTAKE_SECS = 14 days;
+    /// @notice A reporter's part of a slashed stake is one in so many...
+    uint256 public constant REWARD_DIVISOR = 20;
+    /// @notice ...and at most this, in base units.
+    uint96 public constant MAX_REWARD_BASE = 100e18;
+    /// @notice The most replicas an order may have, reserves included.
+    uint256 public constant MAX_REPLICAS = 8;
+    /// @notice The most bytes a registration may carry.
+    uint256 public constant MAX_REGISTRATION_BYTES = 1024;
+
+    uint256 private constant VOUCHER_BYTES = 79;
+
+    /* ---------- storage ---------- */
+
+    /// @inheritdoc IVault
+    address public immutable token;
+    /// @inheritdoc IVault
+    address public immutable court;
+    bytes32 private immutable cachedDomain;
+    uint256 private immutable cachedChainId;
+
+    mapping(address account => AccountSlot) private accounts;
+    mapping(address key => KeySlot) private keys;
+    mapping(bytes32 channel => ChannelSlot) private channels;
+    mapping(address provider => mapping(bytes32 order => bool)) private slashes;
+    /// @inheritdoc IVault
+    uint96 public burnedStake;
+
+    bool private transient locked;
+
+    /// @dev Held by everything that calls the token (SYM-02).
+    modifier tokenLock() {
+        if (locked) revert Reentered();
+        locked = true;
+        _;
+        locked = false;
+    }
+
+    constructor(address token_, address court_) {
+        if (token_ == address(0) || court_ == address(0)) revert ZeroAddress();
+        token = token_;
+        court = court_;
+        cachedChainId = block.chainid;
+        cachedDomain = Digests.domainSeparator(address(this));
+    }
+
+    /* ---------- accounts ---------- */
+
+    /// @inheritdoc IVault
+    function accountOf(address account) external view returns (uint96 balance, uint96 stake, uint40 unbondingAt) {
+        AccountSlot slot = accounts[account];
+        return (slot.balance(), slot.stake(), slot.unbondingAt());
+    }
+
+    /// @inheritdoc IVault
+    function ownerOf(address key) external view returns (address owner, bool revoked) {
+        KeySlot slot = keys[key];
+        return (slot.owner(), slot.isRevoked());
+    }
+
+    /// @inheritdoc IVault
+    function deposit(address beneficiary, uint96 amount) external tokenLock returns (uint96 credited) {
+        return _deposit(beneficiary, amount);
+    }
+
+    /// @inheritdoc IVault
+    function depositWithPermit(address beneficiary, uint96 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s)
+        external
+        tokenLock
+        returns (uint96 credited)
+    {
+        // A permit that somebody else submitted first fails here and has done its work already.
+        token.tryPermit(msg.sender, address(this), amount, deadline, v, r, s);
+        return _deposit(beneficiary, amount);
+    }
+
+    function _deposit(address beneficiary, uint96 amount) private returns (uint96 credited) {
+        _unboundCaller();
+        if (beneficiary == address(0)) revert ZeroAddress();
+        if (amount == 0) revert ZeroAmount();
+        (bool known, uint256 held) = token.tryBalanceOf(address(this));
+        if (!known || !token.tryTransferFrom(msg.sender, address(this), amount)) revert TokenTransferFailed();
+        uint256 holds;
+        (known, holds) = token.tryBalanceOf(address(this));
+        if (!known || holds <= held) revert TokenTransferFailed();
+        if (holds > type(uint96).max) revert VaultFull(holds);
+        // unchecked: held < holds <= 2^96-1.
+        unchecked {
+            credited = uint96(holds - held);
+        }
+        _credit(beneficiary, credited);
+        emit Deposited(beneficiary, msg.sender, credited);
+    }
+
+    /// @inheritdoc IVault
+    function withdraw(address account, address to, uint96 amount) external tokenLock {
+        _unboundCaller();
+        if (account != msg.sender) _ownedKey(account);
+        if (to == address(0)) revert ZeroAddress();
+        if (amount == 0) revert ZeroAmount();
+        _debit(account, amount);
+        if (!_payOut(to, amount)) revert TokenTransferFailed();
+        emit Withdrawn(account, to, amount);
+    }
+
+    /// @inheritdoc IVault
+    function payMany(bytes32[] calldata words) external {
+        _unboundCaller();
+        uint256 total;
+        // unchecked: fewer than 2^64 words of 96 bits.
+        unchecked {
+            for (uint256 i; i < words.length; ++i) {
+                total += uint96(uint256(words[i]));
+            }
+        }
+        _debit(msg.sender, _narrow(total));
+        for (uint256 i; i < words.length; ++i) {
+            (address payee, uint96 amount) = _split(words[i]);
+            if (payee == address(0)) revert ZeroAddress();
+            _credit(payee, amount);
+        }
+        emit PaidMany(msg.sender, words);
+    }
+
+    /* ---------- keys ---------- */
+
+    /// @inheritdoc IVault
+    function bind(address key, bytes calldata signature) external {
+        AccountSlot owner = _unboundCaller();
+        if (key == address(0)) revert ZeroAddress();
+        if (keys[key].owner() != address(0)) revert KeyIsBound(key);
+        AccountSlot account = accounts[key];
+        if (key == msg.sender || account.ownsKeys() || account.stake() != 0) revert KeyCannotBeBound(key);
+        if (Signatures.recover(_typed(Digests.bind(msg.sender)), signature) != key) revert BadSignature();
+        keys[key] = KeySlotLibrary.boundTo(msg.sender);
+        accounts[key] = account.withBound();
+        if (!owner.ownsKeys()) accounts[msg.sender] = owner.withOwnsKeys();
+        emit Bound(msg.sender, key);
+    }
+
+    /// @inheritdoc IVault
+    function revoke(address key) external {
+        _unboundCaller();
+        KeySlot slot = _ownedKey(key);
+        if (slot.isRevoked()) revert KeyIsRevoked(key);
+        keys[key] = slot.withRevoked();
+        emit Revoked(msg.sender, key);
+    }
+
+    /* ---------- channels ---------- */
+
+    /// @inheritdoc IVault
+    function channelId(address key, address payee, bytes32 lane) public pure returns (bytes32) {
+        return keccak256(abi.encode(key, payee, lane));
+    }
+
+    /// @inheritdoc IVault
+    function channelOf(address key, address payee, bytes32 lane)
+        external
+        view
+        returns (uint96 allocated, uint96 claimed, uint24 epoch, uint40 expiry)
+    {
+        ChannelSlot slot = channels[channelId(key, payee, lane)];
+        return (slot.allocated(), slot.claimed(), slot.epoch(), slot.expiry());
+    }
+
+    /// @inheritdoc IVault
+    function open(address key, uint40 expiry, Earmarks[] calldata earmarks) external {
+        _unboundCaller();
+        if (key != msg.sender && _ownedKey(key).isRevoked()) revert KeyIsRevoked(key);
+        if (expiry <= block.timestamp) revert ExpiryPassed(expiry);
+        uint256 latest = block.timestamp + MAX_EXPIRY_AHEAD_SECS;
+        if (expiry > latest) revert ExpiryTooFar(expiry, uint40(latest));
+        uint256 total;
+        for (uint256 i; i < earmarks.length; ++i) {
+            bytes32 lane = earmarks[i].lane;
+            bytes32[] calldata words = earmarks[i].words;
+            if (!Lane.wrap(lane).isValid()) revert BadLane(lane);
+            for (uint256 j; j < words.length; ++j) {
+                // unchecked: fewer than 2^64 words of 96 bits.
+                unchecked {
+                    total += _earmark(key, lane, words[j], expiry);
+                }
+            }
+            emit Opened(key, lane, expiry, words);
+        }
+        _debit(msg.sender, _narrow(total));
+    }
+
+    function _earmark(address key, bytes32 lane, bytes32 word, uint40 expiry) private returns (uint96 amount) {
+        address payee;
+        (payee, amount) = _split(word);
+        if (payee == address(0)) revert ZeroAddress();
+        bytes32 id = channelId(key, payee, lane);
+        ChannelSlot slot = channels[id];
+        // The last epoch cannot be released, so nothing may be earmarked in it.
+        if (slot.epoch() == type(uint24).max) revert EpochExhausted(payee);
+        uint256 allocated = uint256(slot.allocated()) + amount;
+        if (allocated > type(uint96).max) revert AllocationTooLarge(payee);
+        uint40 until = slot.expiry() > expiry ? slot.expiry() : expiry;
+        channels[id] = ChannelSlotLibrary.pack(uint96(allocated), slot.claimed(), slot.epoch(), until);
+    }
+
+    /// @inheritdoc IVault
+    function release(address key, bytes32 lane, Closing[] calldata rows) external returns (uint96 refund) {
+        _unboundCaller();
+        if (key != msg.sender) _ownedKey(key);
+        for (uint256 i; i < rows.length; ++i) {
+            refund += _release(key, lane, rows[i].payee, rows[i].signature);
+        }
+        _credit(msg.sender, refund);
+    }
+
+    function _release(address key, bytes32 lane, address payee, bytes calldata signature)
+        private
+        returns (uint96 refund)
+    {
+        bytes32 id = channelId(key, payee, lane);
+        ChannelSlot slot = channels[id];
+        uint24 epoch = slot.epoch();
+        if (block.timestamp < slot.expiry()) {
+            if (signature.length == 0) revert NotExpired(payee, slot.expiry());
+            address signer = Signatures.recover(_typed(Digests.release(key, lane, epoch)), signature);
+            if (signer == address(0) || signer != payee) revert BadSignature();
+        }
+        if (epoch == type(uint24).max) revert EpochExhausted(payee);
+        // unchecked: claimed <= allocated always (SYM-09); the epoch is below its maximum.
+        unchecked {
+            refund = slot.allocated() - slot.claimed();
+            channels[id] = ChannelSlotLibrary.pack(slot.claimed(), slot.claimed(), epoch + 1, slot.expiry());
+        }
+        emit Released(key, payee, lane, epoch, refund);
+    }
+
+    /// @dev The one payment rule (SYM-09): lifts `claimed` to the total, as far as the earmark goes.
+    /// @return paid By how much, gross of royalty; zero when the instrument has nothing new to say.
+    /// @return royalty The author's part of it.
+    function _settle(address key, address payee, bytes32 lane, uint24 epoch, uint256 total)
+        private
+        returns (uint96 paid, uint96 royalty)
+    {
+        bytes32 id = channelId(key, payee, lane);
+        ChannelSlot slot = channels[id];
+        if (slot.epoch() != epoch) return (0, 0);
+        uint96 allocated = slot.allocated();
+        uint96 claimed = slot.claimed();
+        uint96 target = total < allocated ? uint96(total) : allocated;
+        if (target <= claimed) return (0, 0);
+        channels[id] = slot.withClaimed(target);
+        // unchecked: target > claimed was just checked.
+        unchecked {
+            paid = target - claimed;
+        }
+        royalty = Lane.wrap(lane).royalty(claimed, target);
+    }
+
+    /* ---------- claims ---------- */
+
+    /// @inheritdoc IVault
+    function claim(bytes calldata records, address payTo) external returns (uint96 credited) {
+        for (uint256 offset; offset < records.length;) {
+            uint96 part;
+            (part, offset) = _claimLane(msg.sender, records, offset);
+            credited += part;
+        }
+        if (payTo == address(0)) _credit(msg.sender, credited);
+        else _claimOut(payTo, credited);
+    }
+
+    /// @dev One write of the account for credit and payout together; a payout that fails leaves the credit.
+    function _claimOut(address payTo, uint96 credited) private tokenLock {
+        AccountSlot slot = _unboundCaller();
+        uint96 amount = slot.balance() + credited;
+        if (amount == 0) return;
+        if (slot.balance() != 0) accounts[msg.sender] = slot.withBalance(0);
+        if (_payOut(payTo, amount)) emit Withdrawn(msg.sender, payTo, amount);
+        else _credit(msg.sender, amount);
+    }
+
+    /// @inheritdoc IVault
+    function claimFor(bytes calldata records) external returns (uint96 credited) {
+        address payee;
+        uint96 pending;
+        for (uint256 offset; offset < records.length;) {
+            address next = address(bytes20(_slice(records, offset, 20)));
+            if (next != payee) {
+                _credit(payee, pending);
+                (payee, pending) = (next, 0);
+            }
+            uint96 part;
+            (part, offset) = _claimLane(next, records, offset + 20);
+            pending += part;
+            credited += part;
+        }
+        _credit(payee, pending);
+    }
+
+    /// @dev One header and its vouchers. Credits the author; the payee's part is the caller's to credit.
+    /// A row that pays nothing is passed over, whatever is wrong with it (SYM-06).
+    function _claimLane(address payee, bytes calldata records, uint256 offset)
+        private
+        returns (uint96 credited, uint256 end)
+    {
+        bytes calldata header = _slice(records, offset, 33);
+        bytes32 lane = bytes32(header);
+        uint256 count = uint8(header[32]);
+        if (count == 0) revert BadRecords(offset + 32);
+        bytes calldata rows = _slice(records, offset + 33, count * VOUCHER_BYTES);
+        bytes32 domain = DOMAIN_SEPARATOR();
+        uint256 bitmap;
+        uint96 royalties;
+        for (uint256 i; i < count; ++i) {
+            (uint96 paid, uint96 royalty) = _claimRow(domain, payee, lane, rows[i * VOUCHER_BYTES:]);
+            if (paid == 0) continue;
+            bitmap |= 1 << i;
+            credited += paid - royalty;
+            royalties += royalty;
+        }
+        emit Claimed(payee, lane, bitmap, credited);
+        if (royalties != 0) {
+            address author = Lane.wrap(lane).author();
+            _credit(author, royalties);
+            emit RoyaltyCredited(author, payee, royalties);
+        }
+        end = offset + 33 + count * VOUCHER_BYTES;
+    }
+
+    function _claimRow(bytes32 domain, address payee, bytes32 lane, bytes calldata row)
+        private
+        returns (uint96 paid, uint96 royalty)
+    {
+        uint96 cumulative = uint96(bytes12(row[64:76]));
+        uint24 epoch = uint24(bytes3(row[76:79]));
+        bytes32 digest = Digests.typed(domain, Digests.voucher(payee, lane, cumulative, epoch));
+        address key = Signatures.recover(digest, bytes32(row[:32]), bytes32(row[32:64]));
+        if (key == address(0)) return (0, 0);
+        return _settle(key, payee, lane, epoch, cumulative);
+    }
+
+    /* ---------- settlement by quorum ---------- */
+
+    /// @inheritdoc IVault
+    function settleQuorum(
+        WorkOrder calldata order,
+        bytes calldata orderSignature,
+        bytes32 resultsRoot,
+        uint64 fuel,
+        uint8 members,
+        bytes calldata rows,
+        bytes32[] calldata otherLeafHashes
+    ) external returns (uint96 paid) {
+        if (block.timestamp > order.settleBy) revert SettleByPassed(order.settleBy);
+        if (fuel > order.maxFuel) revert FuelAboveMaximum(fuel, order.maxFuel);
+        uint256 count = _checkShape(order.quorum, members, rows.length, otherLeafHashes.length);
+        bytes32 domain = DOMAIN_SEPARATOR();
+        bytes32 digest = Digests.typed(domain, Digests.hash(order));
+        address payer = Signatures.recover(digest, orderSignature);
+        if (payer == address(0)) revert BadSignature();
+        if (QuorumRows.roster(members, rows, otherLeafHashes) != order.roster) revert BadRoster();
+        bytes32 seals = QuorumRows.seals(digest, resultsRoot, fuel, rows);
+        _checkAttested(Digests.typed(domain, Digests.result(digest, resultsRoot, fuel, seals)), rows, count);
+        uint96 royalties;
+        for (uint256 i; i < count; ++i) {
+            (uint96 part, uint96 royalty) = _settleRow(digest, payer, order.royalty, fuel, QuorumRows.rowOf(rows, i));
+            paid += part;
+            royalties += royalty;
+        }
+        _credit(address(bytes20(order.royalty)), royalties);
+        emit ResultsSettled(digest, payer, resultsRoot, fuel, uint8(count), paid);
+    }
+
+    /// @dev Any two quorums of one roster must share a member (SYM-08a).
+    function _checkShape(uint8 quorum, uint8 members, uint256 rowBytes, uint256 others)
+        private
+        pure
+        returns (uint256 count)
+    {
+        count = rowBytes / QuorumRows.ROW_BYTES;
+        uint256 replicas = count + others;
+        if (quorum < 2) revert QuorumTooSmall(quorum);
+        if (replicas > MAX_REPLICAS) revert TooManyReplicas(replicas);
+        if (2 * uint256(quorum) <= replicas) revert QuorumNotMajority(quorum, replicas);
+        if (count < quorum) revert NotEnoughRows(count, quorum);
+        if (count * QuorumRows.ROW_BYTES != rowBytes) revert BadRow(count);
+        uint256 set;
+        for (uint256 bits = members; bits != 0; bits &= bits - 1) {
+            ++set;
+        }
+        if (set != count || uint256(members) >> replicas != 0) revert BadRoster();
+    }
+
+    /// @dev Every row's provider signed this very Result; nobody counts twice (SYM-10).
+    function _checkAttested(bytes32 result, bytes calldata rows, uint256 count) private view {
+        address last;
+        for (uint256 i; i < count; ++i) {
+            bytes calldata row = QuorumRows.rowOf(rows, i);
+            address provider = QuorumRows.provider(row);
+            // Ascending from zero, so that zero, which a bad signature recovers to, is never a provider.
+            if (provider <= last) revert BadRow(i);
+            if (Signatures.recover(result, QuorumRows.signature(row)) != provider) revert BadRow(i);
+            last = provider;
+        }
+    }
+
+    /// @dev A row that cannot be paid counts, pays nothing and is in nobody's way (SYM-08).
+    function _settleRow(bytes32 order, address payer, bytes22 royaltyTerms, uint64 fuel, bytes calldata row)
+        private
+        returns (uint96 paid, uint96 royalty)
+    {
+        address payee = QuorumRows.provider(row);
+        Lane lane = LaneLibrary.fromRoyalty(royaltyTerms, QuorumRows.laneNumber(row));
+        uint256 total = QuorumRows.total(row, fuel);
+        (paid, royalty) = _settle(payer, payee, Lane.unwrap(lane), QuorumRows.epoch(row), total);
+        _credit(payee, paid - royalty);
+        if (royalty != 0) emit RoyaltyCredited(lane.author(), payee, royalty);
+        emit ReplicaSettled(order, payee, paid);
+    }
+
+    /// @inheritdoc IVault
+    function price(uint96 flat, uint96 rate, uint64 fuel) external pure returns (uint256) {
+        return QuorumRows.price(flat, rate, fuel);
+    }
+
+    /* ---------- stake ---------- */
+
+    /// @inheritdoc IVault
+    function stake(uint96 amount) external {
+        AccountSlot slot = _unboundCaller();
+        uint96 staked = slot.stake() + amount;
+        if (staked == 0) revert ZeroAmount();
+        uint96 have = slot.balance();
+        if (have < amount) revert InsufficientBalance(have, amount);
+        accounts[msg.sender] = slot.withBalance(have - amount).withStake(staked).withUnbondingAt(0);
+        emit Staked(msg.sender, amount);
+    }
+
+    /// @inheritdoc IVault
+    function requestUnstake() external {
+        AccountSlot slot = _unboundCaller();
+        if (slot.stake() == 0) revert NoStake(msg.sender);
+        if (slot.unbondingAt() != 0) revert StakeLocked(slot.unbondingAt());
+        uint40 unbondingAt = uint40(block.timestamp + UNSTAKE_SECS);
+        accounts[msg.sender] = slot.withUnbondingAt(unbondingAt);
+        emit UnstakeRequested(msg.sender, unbondingAt);
+    }
+
+    /// @inheritdoc IVault
+    function withdrawStake() external returns (uint96 amount) {
+        AccountSlot slot = _unboundCaller();
+        amount = slot.stake();
+        if (amount == 0) revert NoStake(msg.sender);
+        uint40 unbondingAt = slot.unbondingAt();
+        if (unbondingAt == 0) revert UnstakeNotRequested();
+        if (block.timestamp < unbondingAt) revert StakeLocked(unbondingAt);
+        accounts[msg.sender] = slot.withBalance(slot.balance() + amount).withStake(0).withUnbondingAt(0);
+        emit StakeWithdrawn(msg.sender, amount);
+    }
+
+    /// @inheritdoc IVault
+    function slash(address provider, bytes32 order, address reporter) external returns (uint96 taken, uint96 reward) {
+        if (msg.sender != court) revert NotCourt(msg.sender);
+        if (slashes[provider][order]) revert AlreadySlashed(provider, order);
+        AccountSlot slot = accounts[provider];
+        taken = slot.stake();
+        if (taken == 0) revert NoStake(provider);
+        slashes[provider][order] = true;
+        accounts[provider] = slot.withStake(0).withUnbondingAt(0);
+        reward = uint96(taken / REWARD_DIVISOR);
+        if (reward > MAX_REWARD_BASE) reward = MAX_REWARD_BASE;
+        burnedStake += taken - reward;
+        _credit(reporter, reward);
+        emit Slashed(provider, order, reporter, taken, reward);
+    }
+
+    /// @inheritdoc IVault
+    function slashedFor(address provider, bytes32 order) external view returns (bool) {
+        return slashes[provider][order];
+    }
+
+    /// @inheritdoc IVault
+    function register(bytes calldata peerId, bytes calldata signature, bytes calldata addresses) external {
+        if (_unboundCaller().stake() == 0) revert NoStake(msg.sender);
+        uint256 length = peerId.length + signature.length + addresses.length;
+        if (length > MAX_REGISTRATION_BYTES) revert RegistrationTooLong(length);
+        emit ProviderRegistered(msg.sender, peerId, signature, addresses);
+    }
+
+    /* ---------- digests ---------- */
+
+    /// @inheritdoc IVault
+    function DOMAIN_SEPARATOR() public view returns (bytes32) {
+        return block.chainid == cachedChainId ? cachedDomain : Digests.domainSeparator(address(this));
+    }
+
+    /// @inheritdoc IVault
+    function hashVoucher(Voucher calldata voucher) external view returns (bytes32) {
+        return _typed(Digests.hash(voucher));
+    }
+
+    /// @inheritdoc IVault
+    function hashOrder(WorkOrder calldata order) external view returns (bytes32) {
+        return _typed(Digests.hash(order));
+    }
+
+    /// @inheritdoc IVault
+    function hashResult(Result calldata result) external view returns (bytes32) {
+        return _typed(Digests.hash(result));
+    }
+
+    /// @inheritdoc IVault
+    function hashBind(Bind calldata consent) external view returns (bytes32) {
+        return _typed(Digests.hash(consent));
+    }
+
+    /// @inheritdoc IVault
+    function hashRelease(Release calldata consent) external view returns (bytes32) {
+        return _typed(Digests.hash(consent));
+    }
+
+    /* ---------- inside ---------- */
+
+    /// @dev The caller's account. A bound key may not act (SYM-05a).
+    function _unboundCaller() private view returns (AccountSlot slot) {
+        slot = accounts[msg.sender];
+        if (slot.isBound()) revert KeyIsBound(msg.sender);
+    }
+
+    function _ownedKey(address key) private view returns (KeySlot slot) {
+        slot = keys[key];
+        if (slot.owner() != msg.sender) revert NotKeyOwner(key, msg.sender);
+    }
+
+    function _credit(address account, uint96 amount) private {
+        if (amount == 0) return;
+        AccountSlot slot = accounts[account];
+        accounts[account] = slot.withBalance(slot.balance() + amount);
+    }
+
+    function _debit(address account, uint96 amount) private {
+        AccountSlot slot = accounts[account];
+        uint96 have = slot.balance();
+        if (have < amount) revert InsufficientBalance(have, amount);
+        // unchecked: have >= amount was just checked.
+        unchecked {
+            accounts[account] = slot.withBalance(have - amount);
+        }
+    }
+
+    /// @dev False when nothing left the vault. Anything between nothing and the amount is the token's fee; a token
+    /// that took more, or that took it and then failed, undoes the whole call (SYM-02).
+    function _payOut(address to, uint96 amount) private returns (bool) {
+        (bool known, uint256 held) = token.tryBalanceOf(address(this));
+        if (!known) return false;
+        bool sent = token.tryTransfer(to, amount);
+        uint256 holds;
+        (known, holds) = token.tryBalanceOf(address(this));
+        if (known && holds >= held) return false;
+        // unchecked: the line above returned unless holds < held.
+        unchecked {
+            if (!known || !sent || held - holds > amount) revert TokenTransferFailed();
+        }
+        return true;
+    }
+
+    function _typed(bytes32 structHash) private view returns (bytes32) {
+        return Digests.typed(DOMAIN_SEPARATOR(), structHash);
+    }
+
+    /// @dev A word of `open` and `payMany`: payee (20 bytes), amount (12).
+    function _split(bytes32 word) private pure returns (address payee, uint96 amount) {
+        return (address(bytes20(word)), uint96(uint256(word)));
+    }
+
+    function _narrow(uint256 amount) private pure returns (uint96) {
+        if (amount > type(uint96).max) revert AmountTooLarge(amount);
+        return uint96(amount);
+    }
+
+    function _slice(bytes calldata records, uint256 offset, uint256 length) private pure returns (bytes calldata) {
+        if (offset + length > records.length) revert BadRecords(offset);
+        return records[offset:offset + length];
+    }
+}
