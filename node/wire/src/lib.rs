@@ -7,9 +7,9 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use symbolon_primitives::{
-    Address, Agreement, Commit, ContentRef, Demand, DemandDigest, Domain, Epoch, Lane, Nonce, Offer, OfferDigest,
-    OrderDigest, ResultsRoot, Signature, SignatureError, SignedAgreement, SignedOrder, Timestamp, UnitResult, Voucher,
-    keccak256,
+    Address, Agreement, AgreementDigest, Commit, ContentRef, Demand, DemandDigest, Domain, Epoch, Lane, Nonce, Offer,
+    OfferDigest, OrderDigest, ResultsRoot, Signature, SignatureError, SignedAgreement, SignedOrder, Timestamp,
+    UnitResult, Voucher, keccak256,
 };
 
 /// The protocol version every message starts with.
@@ -311,6 +311,14 @@ pub enum Request {
         /// The payer key's signature over them.
         payer_signature: Signature,
     },
+    /// Fetch and compile a module that orders under an agreement will name,
+    /// before any deadline runs; answered when it is ready.
+    Prepare {
+        /// The agreement.
+        agreement: AgreementDigest,
+        /// The module.
+        module: ContentRef,
+    },
     /// Take an order; answered once every input has arrived.
     Order(OrderMessage),
     /// Run as a reserve: round two has begun.
@@ -344,15 +352,24 @@ pub enum Request {
         /// The epoch to close.
         epoch: Epoch,
     },
-    /// Chunks of a tree that the order gives the asking peer a right to.
+    /// Chunks of a tree that the asking peer has a right to.
     Chunks {
-        /// The order.
-        order: OrderDigest,
+        /// What gives the right.
+        right: Right,
         /// The tree's root.
         root: ContentRef,
         /// Chunk addresses within it; at most [`MAX_CHUNKS`].
         addresses: Vec<[u8; 32]>,
     },
+}
+
+/// What gives a peer the right to bytes (SYM-27).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Right {
+    /// Both sides of an agreement: its module.
+    Agreement(AgreementDigest),
+    /// Members of an order: module and inputs. The payer of a paid one: outputs.
+    Order(OrderDigest),
 }
 
 /// Why a request was refused: a code to act on and words to show.
@@ -391,23 +408,18 @@ pub enum Response {
     Agreed(Box<SignedAgreement>),
     /// A signature that was asked for.
     Signed(Signature),
-    /// The chunks asked for, in order: span and payload each.
+    /// The chunks asked for, in order.
     Chunks(Vec<Chunk>),
 }
 
-/// A content chunk: the span its hash covers and at most 4,096 bytes.
+/// A content chunk as stored: eight bytes of span and at most 4,096 of payload.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Chunk {
-    /// How many bytes lie under it.
-    pub span: u64,
-    /// Its payload.
-    #[serde(with = "payload")]
-    pub payload: Vec<u8>,
-}
+#[serde(transparent)]
+pub struct Chunk(#[serde(with = "payload")] pub Vec<u8>);
 
 impl core::fmt::Debug for Chunk {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "Chunk({} of {})", self.payload.len(), self.span)
+        write!(f, "Chunk({} bytes)", self.0.len())
     }
 }
 
@@ -493,7 +505,7 @@ mod tests {
 
     #[test]
     fn a_full_answer_of_chunks_fits_a_response() {
-        let chunk = Chunk { span: u64::MAX, payload: vec![0xff; 4096] };
+        let chunk = Chunk(vec![0xff; 4104]);
         let response = Response::Chunks(vec![chunk; MAX_CHUNKS]);
         let bytes = encode(&response, MAX_RESPONSE).unwrap();
         assert_eq!(decode::<Response>(&bytes, MAX_RESPONSE), Ok(response));

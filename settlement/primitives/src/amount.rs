@@ -153,11 +153,7 @@ impl FromStr for Amount {
 
 impl Serialize for Amount {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            serializer.collect_str(&self.0)
-        } else {
-            self.0.serialize(serializer)
-        }
+        if serializer.is_human_readable() { serializer.collect_str(&self.0) } else { self.0.serialize(serializer) }
     }
 }
 
@@ -182,10 +178,7 @@ mod tests {
         assert_eq!(Amount::new(Amount::MAX.get() + 1), Err(AmountError::TooLarge));
         assert_eq!(Amount::MAX.checked_add(Amount::from_u64(1)), Err(AmountError::TooLarge));
         assert_eq!(Amount::MAX.checked_add(Amount::ZERO), Ok(Amount::MAX));
-        assert!(matches!(
-            Amount::from_u64(1).checked_sub(Amount::from_u64(2)),
-            Err(AmountError::Insufficient { .. })
-        ));
+        assert!(matches!(Amount::from_u64(1).checked_sub(Amount::from_u64(2)), Err(AmountError::Insufficient { .. })));
         assert_eq!("+5".parse::<Amount>(), Err(AmountError::NotANumber));
         assert_eq!("".parse::<Amount>(), Err(AmountError::NotANumber));
         assert_eq!("79228162514264337593543950335".parse::<Amount>(), Ok(Amount::MAX));

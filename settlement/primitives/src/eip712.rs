@@ -1,9 +1,8 @@
 //! The one EIP-712 domain everything is signed under: the vault's (SYM-05).
 
-use alloy_primitives::{Address, U256};
+use alloy_primitives::Address;
 use alloy_sol_types::{Eip712Domain, SolStruct};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 
 /// A vault on a chain. Its name and version are `symbolon` and `1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -18,13 +17,7 @@ impl Domain {
     /// The domain as EIP-712 spells it.
     #[must_use]
     pub fn eip712(&self) -> Eip712Domain {
-        Eip712Domain {
-            name: Some(Cow::Borrowed("symbolon")),
-            version: Some(Cow::Borrowed("1")),
-            chain_id: Some(U256::from(self.chain_id)),
-            verifying_contract: Some(self.vault),
-            salt: None,
-        }
+        symbolon_contracts::domain(self.chain_id, self.vault)
     }
 
     /// The digest that is signed for `statement` under this domain.

@@ -123,7 +123,8 @@ mod tests {
         let royalty = Royalty::new(author, 250);
         assert!(royalty.is_ok_and(|royalty| {
             let word = royalty.lane(0x0102).word();
-            word.0.starts_with(author.as_slice()) && word.0.ends_with(&[0, 250, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2])
+            word.0.starts_with(author.as_slice())
+                && word.0.ends_with(&[0, 250, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2])
                 && royalty.lane(0x0102).number16() == 0x0102
         }));
         assert_eq!(Royalty::new(author, 10_001), Err(LaneError::ShareTooLarge { bps: 10_001 }));

@@ -21,8 +21,8 @@ pub use alloy_primitives::{Address, B256, U256};
 pub use amount::{Amount, AmountError};
 pub use eip712::Domain;
 pub use id::{
-    AgreementDigest, ContentRef, DemandDigest, JobId, Nonce, OfferDigest, OrderDigest, ProfileId,
-    ResultRoot, ResultsRoot, Salt, Seal, WorkunitId, keccak256,
+    AgreementDigest, ContentRef, DemandDigest, JobId, Nonce, OfferDigest, OrderDigest, ProfileId, ResultRoot,
+    ResultsRoot, Salt, Seal, WorkunitId, keccak256,
 };
 pub use lane::{Lane, LaneError, Royalty};
 pub use order::{Commit, GiveUp, Leaf, OrderError, Release, ResultStatement, SignedOrder, Voucher, Work, WorkOrder};

@@ -72,11 +72,7 @@ impl Signature {
     /// [`SignatureError`] when it did not.
     pub fn check(&self, digest: &[u8; 32], signer: Address) -> Result<(), SignatureError> {
         let signed_by = self.recover(digest)?;
-        if signed_by == signer {
-            Ok(())
-        } else {
-            Err(SignatureError::WrongSigner { signed_by, expected: signer })
-        }
+        if signed_by == signer { Ok(()) } else { Err(SignatureError::WrongSigner { signed_by, expected: signer }) }
     }
 }
 
@@ -178,7 +174,9 @@ impl fmt::Debug for Key {
 }
 
 fn address_of(key: &VerifyingKey) -> Address {
-    Address::from_public_key(key)
+    // SEC1's first byte says "uncompressed"; the address is of the 64 after it.
+    let point = key.to_encoded_point(false);
+    Address::from_raw_public_key(point.as_bytes().get(1..).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -218,10 +216,7 @@ mod tests {
         }
         assert_ne!(Signature(high).recover(&digest), Ok(key(1).address()));
         assert_eq!(Signature([0; 64]).recover(&digest), Err(SignatureError::Malformed));
-        assert!(matches!(
-            signature.check(&digest, Address::ZERO),
-            Err(SignatureError::WrongSigner { .. })
-        ));
+        assert!(matches!(signature.check(&digest, Address::ZERO), Err(SignatureError::WrongSigner { .. })));
     }
 
     #[test]

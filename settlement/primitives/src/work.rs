@@ -148,9 +148,10 @@ impl Workunit {
             && self.inputs.len() <= MAX_LIST
             && text <= MAX_ARG_BYTES
             && !self.args.iter().any(|arg| arg.contains('\0'))
-            && !self.env.iter().any(|(name, value)| {
-                name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
-            })
+            && !self
+                .env
+                .iter()
+                .any(|(name, value)| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0'))
             && self.inputs.iter().all(Input::is_sound)
             && self.inputs.is_sorted_by(|a, b| a.path < b.path)
             && self.max_fuel > 0
