@@ -1,1 +1,41 @@
-//! Placeholder.
+//! Durable state of one node: what it signed, what was signed to it, the
+//! snapshots of its machines and the journal of its transactions.
+//!
+//! Layer 1. One SQLite file in the data folder, one writing process (a lock
+//! file), one writing connection. A call that writes returns when the bytes
+//! are on disk: WAL with `synchronous = FULL`, and the folder's own entry is
+//! synced when the file is made.
+//!
+//! The store holds no protocol rule beyond the guards that must survive a
+//! mistake above it, which stand in the database itself as triggers: the total
+//! of a voucher never falls (SYM-24, L2), one total has one signature, and a
+//! provider has one Commit for an order (SYM-22).
+//!
+//! After an error of the disk the store refuses every further write until it
+//! is opened again (N12): whoever needs a write before it signs stops signing,
+//! while reads, and with them claims, go on.
+//!
+//! Content (modules, inputs, outputs) is absent: it lives in plain files.
+
+#![warn(clippy::arithmetic_side_effects)]
+
+mod error;
+mod handle;
+mod lock;
+mod rows;
+mod schema;
+mod store;
+mod view;
+
+pub use error::StoreError;
+pub use handle::StoreHandle;
+pub use rows::{CommitRow, Direction, TxAttempt, TxIntent, TxOutcome, TxPlan, TxState, VoucherKey, VoucherRow, Write};
+pub use schema::SCHEMA_VERSION;
+pub use store::{Store, Transaction};
+pub use view::{GasTotal, Record, View};
+
+/// The largest snapshot one record holds, in bytes.
+pub const MAX_RECORD_BYTES: usize = 4 << 20;
+
+/// The longest name of a kind, and the longest id of a record, in bytes.
+pub const MAX_NAME_BYTES: usize = 128;

@@ -1,0 +1,127 @@
+//! The tables, their guards, and how an older file becomes a newer one.
+
+use crate::StoreError;
+use rusqlite::{Connection, TransactionBehavior};
+
+/// What a file of this program carries in `application_id`: "SYMB".
+pub(crate) const APPLICATION_ID: i64 = 0x5359_4d42;
+
+/// Entry n turns schema n into schema n + 1. Never edited, only added to.
+pub(crate) const MIGRATIONS: &[&str] = &[
+    "
+    CREATE TABLE records (
+        kind TEXT NOT NULL,
+        id BLOB NOT NULL,
+        bytes BLOB NOT NULL,
+        PRIMARY KEY (kind, id)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE vouchers (
+        direction INTEGER NOT NULL CHECK (direction IN (0, 1)),
+        payer BLOB NOT NULL CHECK (length(payer) = 20),
+        payee BLOB NOT NULL CHECK (length(payee) = 20),
+        lane BLOB NOT NULL CHECK (length(lane) = 32),
+        epoch INTEGER NOT NULL CHECK (epoch BETWEEN 0 AND 16777215),
+        cumulative BLOB NOT NULL CHECK (length(cumulative) = 12),
+        signature BLOB NOT NULL CHECK (length(signature) = 64),
+        order_digest BLOB CHECK (length(order_digest) = 32),
+        created_at INTEGER NOT NULL,
+        PRIMARY KEY (direction, payer, payee, lane, epoch, cumulative)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Totals are 12 big-endian bytes, so the order of blobs is that of numbers.
+    CREATE TRIGGER voucher_total_never_falls BEFORE INSERT ON vouchers
+    WHEN EXISTS (
+        SELECT 1 FROM vouchers v
+        WHERE v.direction = NEW.direction AND v.payer = NEW.payer AND v.payee = NEW.payee
+          AND v.lane = NEW.lane AND v.epoch = NEW.epoch AND v.cumulative >= NEW.cumulative
+    )
+    BEGIN SELECT RAISE(ABORT, 'voucher total must rise'); END;
+
+    CREATE TRIGGER voucher_never_changes BEFORE UPDATE ON vouchers
+    BEGIN SELECT RAISE(ABORT, 'vouchers do not change'); END;
+
+    CREATE TRIGGER best_voucher_stays BEFORE DELETE ON vouchers
+    WHEN NOT EXISTS (
+        SELECT 1 FROM vouchers v
+        WHERE v.direction = OLD.direction AND v.payer = OLD.payer AND v.payee = OLD.payee
+          AND v.lane = OLD.lane AND v.epoch = OLD.epoch AND v.cumulative > OLD.cumulative
+    )
+    BEGIN SELECT RAISE(ABORT, 'the best voucher of an epoch stays'); END;
+
+    CREATE TABLE commits (
+        order_digest BLOB NOT NULL CHECK (length(order_digest) = 32),
+        provider BLOB NOT NULL CHECK (length(provider) = 20),
+        seal BLOB NOT NULL CHECK (length(seal) = 32),
+        signature BLOB NOT NULL CHECK (length(signature) = 64),
+        created_at INTEGER NOT NULL,
+        PRIMARY KEY (order_digest, provider)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TRIGGER commit_never_changes BEFORE UPDATE ON commits
+    BEGIN SELECT RAISE(ABORT, 'one commit for an order and a provider'); END;
+    ",
+    "
+    CREATE TABLE tx_intents (
+        id BLOB PRIMARY KEY CHECK (length(id) = 32),
+        chain_id INTEGER NOT NULL,
+        sender BLOB NOT NULL CHECK (length(sender) = 20),
+        kind TEXT NOT NULL,
+        body BLOB NOT NULL,
+        state INTEGER NOT NULL CHECK (state BETWEEN 0 AND 3),
+        nonce INTEGER,
+        tx_hash BLOB CHECK (length(tx_hash) = 32),
+        block INTEGER,
+        gas_used INTEGER,
+        fee_wei TEXT,
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- Two transactions in flight never share a nonce.
+    CREATE UNIQUE INDEX tx_nonce ON tx_intents (chain_id, sender, nonce) WHERE state = 1;
+    CREATE INDEX tx_open ON tx_intents (state, created_at) WHERE state < 2;
+
+    CREATE TRIGGER tx_outcome_is_final BEFORE UPDATE ON tx_intents WHEN OLD.state >= 2
+    BEGIN SELECT RAISE(ABORT, 'the outcome of a transaction is final'); END;
+
+    CREATE TABLE tx_attempts (
+        id BLOB NOT NULL REFERENCES tx_intents (id),
+        number INTEGER NOT NULL,
+        hash BLOB NOT NULL CHECK (length(hash) = 32),
+        nonce INTEGER NOT NULL,
+        raw BLOB NOT NULL,
+        created_at INTEGER NOT NULL,
+        PRIMARY KEY (id, number)
+    ) STRICT, WITHOUT ROWID;
+    ",
+];
+
+/// The schema this program writes.
+pub const SCHEMA_VERSION: u32 = {
+    assert!(MIGRATIONS.len() == 2, "a new migration moves this number");
+    2
+};
+
+/// Brings the file to [`SCHEMA_VERSION`], each step in one transaction, or refuses it.
+pub(crate) fn migrate(conn: &mut Connection) -> Result<(), StoreError> {
+    let application_id: i64 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let have: u32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let empty: bool = conn.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))?;
+    if application_id != APPLICATION_ID && !(empty && application_id == 0) {
+        return Err(StoreError::ForeignDatabase { application_id });
+    }
+    if have > SCHEMA_VERSION {
+        return Err(StoreError::SchemaTooNew { have, supported: SCHEMA_VERSION });
+    }
+    for (version, sql) in (1_u32..).zip(MIGRATIONS) {
+        if version <= have {
+            continue;
+        }
+        let tx = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+        tx.execute_batch(sql)?;
+        tx.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version};"))?;
+        tx.commit()?;
+    }
+    Ok(())
+}

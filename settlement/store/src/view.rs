@@ -1,0 +1,345 @@
+//! Reads. Each is one consistent answer of what is on disk.
+
+use crate::{
+    CommitRow, Direction, StoreError, TxAttempt, TxIntent, TxOutcome, TxPlan, TxState, VoucherKey, VoucherRow,
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::collections::BTreeMap;
+use symbolon_primitives::{Address, Amount, B256, Lane, OrderDigest, Seal, Signature, Timestamp};
+
+/// A window on the stored state.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'c>(pub(crate) &'c Connection);
+
+/// One snapshot of a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Which one of its kind.
+    pub id: Vec<u8>,
+    /// The snapshot.
+    pub bytes: Vec<u8>,
+}
+
+/// Gas of the mined transactions of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GasTotal {
+    /// How many were mined.
+    pub transactions: u64,
+    /// Gas they used together.
+    pub gas: u64,
+    /// What that cost, in wei.
+    pub fee_wei: u128,
+}
+
+pub(crate) fn int(what: &'static str, value: u64) -> Result<i64, StoreError> {
+    let limit = i64::MAX.unsigned_abs();
+    i64::try_from(value).map_err(|_| StoreError::TooLarge { what, have: value, limit })
+}
+
+fn uint(table: &'static str, value: i64) -> Result<u64, StoreError> {
+    u64::try_from(value).map_err(|_| StoreError::BadRow { table })
+}
+
+fn array<const N: usize>(table: &'static str, bytes: &[u8]) -> Result<[u8; N], StoreError> {
+    bytes.try_into().map_err(|_| StoreError::BadRow { table })
+}
+
+fn amount(table: &'static str, bytes: &[u8]) -> Result<Amount, StoreError> {
+    let low: [u8; 12] = array(table, bytes)?;
+    let base = low.iter().fold(0_u128, |sum, byte| sum << 8 | u128::from(*byte));
+    Amount::new(base).map_err(|_| StoreError::BadRow { table })
+}
+
+const VOUCHER: &str = "direction, payer, payee, lane, epoch, cumulative, signature, order_digest, created_at";
+
+struct RawVoucher {
+    direction: i64,
+    payer: Vec<u8>,
+    payee: Vec<u8>,
+    lane: Vec<u8>,
+    epoch: i64,
+    cumulative: Vec<u8>,
+    signature: Vec<u8>,
+    order: Option<Vec<u8>>,
+    created_at: i64,
+}
+
+impl RawVoucher {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            direction: row.get(0)?,
+            payer: row.get(1)?,
+            payee: row.get(2)?,
+            lane: row.get(3)?,
+            epoch: row.get(4)?,
+            cumulative: row.get(5)?,
+            signature: row.get(6)?,
+            order: row.get(7)?,
+            created_at: row.get(8)?,
+        })
+    }
+
+    fn typed(self) -> Result<VoucherRow, StoreError> {
+        const T: &str = "vouchers";
+        Ok(VoucherRow {
+            key: VoucherKey {
+                direction: Direction::from_code(self.direction).ok_or(StoreError::BadRow { table: T })?,
+                payer: Address::from(array::<20>(T, &self.payer)?),
+                payee: Address::from(array::<20>(T, &self.payee)?),
+                lane: Lane::from_word(B256::from(array::<32>(T, &self.lane)?)),
+                epoch: u32::try_from(self.epoch).map_err(|_| StoreError::BadRow { table: T })?,
+            },
+            cumulative: amount(T, &self.cumulative)?,
+            signature: Signature::from_bytes(array(T, &self.signature)?),
+            order: match self.order {
+                Some(bytes) => Some(OrderDigest::from_bytes(array(T, &bytes)?)),
+                None => None,
+            },
+            created_at: Timestamp(uint(T, self.created_at)?),
+        })
+    }
+}
+
+fn commit_row(order: OrderDigest, raw: (Vec<u8>, Vec<u8>, Vec<u8>, i64)) -> Result<CommitRow, StoreError> {
+    const T: &str = "commits";
+    let (provider, seal, signature, created_at) = raw;
+    Ok(CommitRow {
+        order,
+        provider: Address::from(array::<20>(T, &provider)?),
+        seal: Seal::from_bytes(array(T, &seal)?),
+        signature: Signature::from_bytes(array(T, &signature)?),
+        created_at: Timestamp(uint(T, created_at)?),
+    })
+}
+
+impl<'c> View<'c> {
+    /// A machine's snapshot.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk or the database fails.
+    pub fn record(&self, kind: &str, id: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut read = self.0.prepare_cached("SELECT bytes FROM records WHERE kind = ?1 AND id = ?2")?;
+        Ok(read.query_row(params![kind, id], |row| row.get(0)).optional()?)
+    }
+
+    /// Up to `limit` snapshots of a kind with ids after `after`, ascending by id.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk or the database fails.
+    pub fn records(&self, kind: &str, after: Option<&[u8]>, limit: u32) -> Result<Vec<Record>, StoreError> {
+        let mut read = self.0.prepare_cached(
+            "SELECT id, bytes FROM records WHERE kind = ?1 AND (?2 IS NULL OR id > ?2) ORDER BY id LIMIT ?3",
+        )?;
+        let rows =
+            read.query_map(params![kind, after, limit], |row| Ok(Record { id: row.get(0)?, bytes: row.get(1)? }))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Calls `each` for every snapshot of a kind, ascending by id.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk or the database fails, or what `each` answers.
+    pub fn for_each_record<E: From<StoreError>>(
+        &self,
+        kind: &str,
+        mut each: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let sql = |error: rusqlite::Error| E::from(StoreError::from(error));
+        let mut read =
+            self.0.prepare_cached("SELECT id, bytes FROM records WHERE kind = ?1 ORDER BY id").map_err(sql)?;
+        let mut rows = read.query(params![kind]).map_err(sql)?;
+        while let Some(row) = rows.next().map_err(sql)? {
+            let id: Vec<u8> = row.get(0).map_err(sql)?;
+            let bytes: Vec<u8> = row.get(1).map_err(sql)?;
+            each(&id, &bytes)?;
+        }
+        Ok(())
+    }
+
+    /// The highest voucher of an epoch.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk or the database fails.
+    pub fn best_voucher(&self, key: &VoucherKey) -> Result<Option<VoucherRow>, StoreError> {
+        Ok(self.vouchers(key, 1)?.pop())
+    }
+
+    /// Up to `limit` vouchers of an epoch, highest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk or the database fails.
+    pub fn vouchers(&self, key: &VoucherKey, limit: u32) -> Result<Vec<VoucherRow>, StoreError> {
+        let mut read = self.0.prepare_cached(&format!(
+            "SELECT {VOUCHER} FROM vouchers
+             WHERE direction = ?1 AND payer = ?2 AND payee = ?3 AND lane = ?4 AND epoch = ?5
+             ORDER BY cumulative DESC LIMIT ?6"
+        ))?;
+        let rows = read.query_map(
+            params![
+                key.direction.code(),
+                key.payer.as_slice(),
+                key.payee.as_slice(),
+                key.lane.word().as_slice(),
+                key.epoch,
+                limit
+            ],
+            RawVoucher::read,
+        )?;
+        rows.map(|raw| raw?.typed()).collect()
+    }
+
+    /// The highest voucher of every epoch of every channel in one direction.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk or the database fails.
+    pub fn best_vouchers(&self, direction: Direction) -> Result<Vec<VoucherRow>, StoreError> {
+        // SQLite takes the other columns from the row that has the maximum.
+        let mut read = self.0.prepare_cached(
+            "SELECT direction, payer, payee, lane, epoch, max(cumulative), signature, order_digest, created_at
+             FROM vouchers WHERE direction = ?1 GROUP BY payer, payee, lane, epoch ORDER BY payer, payee, lane, epoch",
+        )?;
+        let rows = read.query_map(params![direction.code()], RawVoucher::read)?;
+        rows.map(|raw| raw?.typed()).collect()
+    }
+
+    /// A provider's Commit for an order.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk or the database fails.
+    pub fn commit(&self, order: OrderDigest, provider: Address) -> Result<Option<CommitRow>, StoreError> {
+        let mut read = self.0.prepare_cached(
+            "SELECT provider, seal, signature, created_at FROM commits WHERE order_digest = ?1 AND provider = ?2",
+        )?;
+        let found = read
+            .query_row(params![order.as_bytes(), provider.as_slice()], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })
+            .optional()?;
+        found.map(|raw| commit_row(order, raw)).transpose()
+    }
+
+    /// All Commits for an order, ascending by provider.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk or the database fails.
+    pub fn commits(&self, order: OrderDigest) -> Result<Vec<CommitRow>, StoreError> {
+        let mut read = self.0.prepare_cached(
+            "SELECT provider, seal, signature, created_at FROM commits WHERE order_digest = ?1 ORDER BY provider",
+        )?;
+        let rows =
+            read.query_map(params![order.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+        rows.map(|raw| commit_row(order, raw?)).collect()
+    }
+
+    /// A journalled transaction.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk or the database fails.
+    pub fn tx(&self, id: B256) -> Result<Option<TxIntent>, StoreError> {
+        const T: &str = "tx_intents";
+        let bad = || StoreError::BadRow { table: T };
+        let mut read = self.0.prepare_cached(
+            "SELECT chain_id, sender, kind, body, state, nonce, tx_hash, block, gas_used, fee_wei, created_at, updated_at
+             FROM tx_intents WHERE id = ?1",
+        )?;
+        let mut rows = read.query(params![id.as_slice()])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let hash: Option<Vec<u8>> = row.get(6)?;
+        let outcome = match hash {
+            Some(hash) => Some(TxOutcome {
+                hash: B256::from(array::<32>(T, &hash)?),
+                block: uint(T, row.get(7)?)?,
+                gas_used: uint(T, row.get(8)?)?,
+                fee_wei: row.get::<_, String>(9)?.parse().map_err(|_| bad())?,
+            }),
+            None => None,
+        };
+        let nonce: Option<i64> = row.get(5)?;
+        Ok(Some(TxIntent {
+            plan: TxPlan {
+                id,
+                chain_id: uint(T, row.get(0)?)?,
+                sender: Address::from(array::<20>(T, &row.get::<_, Vec<u8>>(1)?)?),
+                kind: row.get(2)?,
+                body: row.get(3)?,
+                at: Timestamp(uint(T, row.get(10)?)?),
+            },
+            state: TxState::from_code(row.get(4)?).ok_or_else(bad)?,
+            nonce: nonce.map(|nonce| uint(T, nonce)).transpose()?,
+            attempts: self.attempts(id)?,
+            outcome,
+            updated_at: Timestamp(uint(T, row.get(11)?)?),
+        }))
+    }
+
+    fn attempts(&self, id: B256) -> Result<Vec<TxAttempt>, StoreError> {
+        const T: &str = "tx_attempts";
+        let mut read = self
+            .0
+            .prepare_cached("SELECT hash, nonce, raw, created_at FROM tx_attempts WHERE id = ?1 ORDER BY number")?;
+        let mut rows = read.query(params![id.as_slice()])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(TxAttempt {
+                hash: B256::from(array::<32>(T, &row.get::<_, Vec<u8>>(0)?)?),
+                nonce: uint(T, row.get(1)?)?,
+                raw: row.get(2)?,
+                at: Timestamp(uint(T, row.get(3)?)?),
+            });
+        }
+        Ok(found)
+    }
+
+    /// The transactions of a sender that have no outcome yet, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk or the database fails.
+    pub fn open_txs(&self, chain_id: u64, sender: Address) -> Result<Vec<TxIntent>, StoreError> {
+        let mut read = self.0.prepare_cached(
+            "SELECT id FROM tx_intents WHERE state < 2 AND chain_id = ?1 AND sender = ?2
+             ORDER BY created_at, coalesce(nonce, 9223372036854775807), id",
+        )?;
+        let ids = read
+            .query_map(params![int("chain id", chain_id)?, sender.as_slice()], |row| row.get::<_, Vec<u8>>(0))?
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut found = Vec::new();
+        for id in ids {
+            found.extend(self.tx(B256::from(array::<32>("tx_intents", &id)?))?);
+        }
+        Ok(found)
+    }
+
+    /// The highest nonce that a transaction in flight of this sender holds.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk or the database fails.
+    pub fn highest_open_nonce(&self, chain_id: u64, sender: Address) -> Result<Option<u64>, StoreError> {
+        let mut read = self
+            .0
+            .prepare_cached("SELECT max(nonce) FROM tx_intents WHERE state = 1 AND chain_id = ?1 AND sender = ?2")?;
+        let nonce: Option<i64> =
+            read.query_row(params![int("chain id", chain_id)?, sender.as_slice()], |row| row.get(0))?;
+        nonce.map(|nonce| uint("tx_intents", nonce)).transpose()
+    }
+
+    /// Gas of all mined transactions on a chain, by kind.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk or the database fails.
+    pub fn gas_by_kind(&self, chain_id: u64) -> Result<BTreeMap<String, GasTotal>, StoreError> {
+        const T: &str = "tx_intents";
+        let mut read = self.0.prepare_cached(
+            "SELECT kind, gas_used, fee_wei FROM tx_intents WHERE chain_id = ?1 AND tx_hash IS NOT NULL",
+        )?;
+        let mut rows = read.query(params![int("chain id", chain_id)?])?;
+        let mut totals: BTreeMap<String, GasTotal> = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            let total = totals.entry(row.get(0)?).or_default();
+            let fee: u128 = row.get::<_, String>(2)?.parse().map_err(|_| StoreError::BadRow { table: T })?;
+            total.transactions = total.transactions.saturating_add(1);
+            total.gas = total.gas.saturating_add(uint(T, row.get(1)?)?);
+            total.fee_wei = total.fee_wei.saturating_add(fee);
+        }
+        Ok(totals)
+    }
+}
