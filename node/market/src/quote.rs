@@ -211,7 +211,7 @@ fn vault_text(domain: &Domain) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::constraint::Constraint;
@@ -237,7 +237,7 @@ mod tests {
         Body::new(&properties, &Constraint::Always).unwrap()
     }
 
-    fn agreement() -> Agreement {
+    pub(crate) fn agreement() -> Agreement {
         Agreement {
             demand: DemandDigest::from_bytes([1; 32]),
             offer: OfferDigest::from_bytes([2; 32]),
