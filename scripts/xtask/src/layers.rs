@@ -162,8 +162,11 @@ fn refused(one: &Crate, layer: Layer, other: &Crate) -> Option<String> {
 #[must_use]
 pub fn check_lint_files(crates: &[Crate], tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
+    // What is banned, and every other setting as it stands on its line.
     let settings = |text: &str| -> Vec<String> {
-        text.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase())).map(str::to_owned).collect()
+        let quoted = |line: &str| line.split_once("path = \"")?.1.split_once('"').map(|(path, _)| path.to_owned());
+        let plain = |line: &str| line.starts_with(|c: char| c.is_ascii_lowercase()) && !line.ends_with('[');
+        text.lines().filter_map(|line| quoted(line).or_else(|| plain(line).then(|| line.to_owned()))).collect()
     };
     let root = tree.get("clippy.toml").map(settings).unwrap_or_default();
     for one in crates.iter().filter(|one| one.layer == Some(Layer::Number(2))) {
@@ -265,14 +268,18 @@ mod tests {
     #[test]
     fn canary_a_pure_crate_without_bans_is_found() {
         let crates = [one("market", "node/market", Layer::Number(2), &[])];
-        let bans = r#"disallowed-types = ["a::HashMap", "a::HashSet", "a::Instant", "a::SystemTime"]"#;
+        let bans = ["HashMap", "HashSet", "Instant", "SystemTime", "sleep"]
+            .map(|name| format!("    {{ path = \"a::{name}\", reason = \"pure\" }},\n"))
+            .concat();
         let found = |own: &str| {
-            let tree = Tree::of([("clippy.toml", "msrv = \"1\"\n"), ("node/market/clippy.toml", own)]);
+            let root = "msrv = \"1\"\ndisallowed-methods = [\n    { path = \"a::sleep\" },\n]\n";
+            let tree = Tree::of([("clippy.toml", root), ("node/market/clippy.toml", own)]);
             check_lint_files(&crates, &tree).len()
         };
         assert_eq!(found(&format!("msrv = \"1\"\n{bans}\n")), 0);
         assert_eq!(found(&format!("{bans}\n")), 1);
         assert_eq!(found(&format!("msrv = \"1\"\n{}\n", bans.replace("HashSet", "Other"))), 1);
+        assert_eq!(found(&format!("msrv = \"1\"\n{}\n", bans.replace("sleep", "Other"))), 1);
         assert_eq!(check_lint_files(&crates, &Tree::default()).len(), 1);
     }
 }
