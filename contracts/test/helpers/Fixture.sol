@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
-import {Court} from "../../src/Court.sol";
-import {Factory} from "../../src/Factory.sol";
-import {Vault} from "../../src/Vault.sol";
-import {DevToken} from "../../src/dev/DevToken.sol";
-import {Bind, Closing, Earmarks, Release, Result, Voucher, WorkOrder} from "../../src/interfaces/IVault.sol";
+import {ICourt} from "../../src/interfaces/ICourt.sol";
+import {IFactory} from "../../src/interfaces/IFactory.sol";
+import {Bind, Closing, Earmarks, IVault, Release, Result, Voucher, WorkOrder} from "../../src/interfaces/IVault.sol";
 import {Assertions} from "./Assertions.sol";
+import {IDevToken} from "./IDevToken.sol";
+import {Vm} from "./Vm.sol";
 
 /// @notice Deployed contracts, actors with keys, and builders of every instrument.
 abstract contract Fixture is Assertions {
@@ -41,10 +41,10 @@ abstract contract Fixture is Assertions {
     uint96 internal constant UNIT = 1e18;
     bytes32 internal constant LANE = bytes32(uint256(1));
 
-    DevToken internal token;
-    Court internal court;
-    Factory internal factory;
-    Vault internal vault;
+    IDevToken internal token;
+    ICourt internal court;
+    IFactory internal factory;
+    IVault internal vault;
 
     Actor internal payer;
     Actor internal payee;
@@ -53,14 +53,19 @@ abstract contract Fixture is Assertions {
 
     function setUp() public virtual {
         vm.warp(NOW);
-        token = new DevToken();
-        court = new Court();
-        factory = new Factory(address(court));
-        vault = Vault(factory.deploy(address(token)));
+        token = IDevToken(vm.deployCode("src/dev/DevToken.sol:DevToken"));
+        court = ICourt(vm.deployCode("src/Court.sol:Court"));
+        factory = IFactory(vm.deployCode("src/Factory.sol:Factory", abi.encode(court)));
+        vault = IVault(factory.deploy(address(token)));
         payer = actor("payer");
         payee = actor("payee");
         stranger = actor("stranger");
         author = actor("author").who;
+    }
+
+    /// @dev The contracts are deployed as they ship: tests compile with other settings than these.
+    function newVault(address token_, address court_) internal returns (IVault) {
+        return IVault(vm.deployCode("src/Vault.sol:Vault", abi.encode(token_, court_)));
     }
 
     /* ---------- actors and money ---------- */
@@ -80,6 +85,11 @@ abstract contract Fixture is Assertions {
         token.approve(address(vault), amount);
         vault.deposit(who, amount);
         vm.stopPrank();
+    }
+
+    function lastLog() internal returns (Vm.Log memory) {
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        return logs[logs.length - 1];
     }
 
     function balanceOf(address who) internal view returns (uint96 balance) {
@@ -236,9 +246,7 @@ abstract contract Fixture is Assertions {
     }
 
     function leafBytes(Leaf memory leaf) internal pure returns (bytes memory) {
-        return abi.encodePacked(
-            leaf.provider.who, leaf.owed, leaf.flat, leaf.rate, leaf.epoch, leaf.laneNumber
-        );
+        return abi.encodePacked(leaf.provider.who, leaf.owed, leaf.flat, leaf.rate, leaf.epoch, leaf.laneNumber);
     }
 
     function rosterOf(Leaf[] memory leaves) internal pure returns (bytes32) {
@@ -258,9 +266,8 @@ abstract contract Fixture is Assertions {
         bytes memory seals;
         for (uint256 i; i < p.leaves.length; ++i) {
             if (!isRow(members, i)) continue;
-            bytes32 seal = keccak256(
-                abi.encode(digest, p.leaves[i].provider.who, p.resultsRoot, p.fuel, p.leaves[i].nonce)
-            );
+            bytes32 seal =
+                keccak256(abi.encode(digest, p.leaves[i].provider.who, p.resultsRoot, p.fuel, p.leaves[i].nonce));
             seals = abi.encodePacked(seals, seal);
         }
         return keccak256(seals);

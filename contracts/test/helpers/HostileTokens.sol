@@ -58,8 +58,8 @@ contract HostileToken {
     function _move(address from, address to, uint256 amount) private {
         Mode m = mode;
         if (m == Mode.Reverts) revert("no");
-        if (m == Mode.BurnsGas) {
-            for (uint256 i;; ++i) payload.push(0x01);
+        if (m == Mode.BurnsGas) for (uint256 i;; ++i) {
+            payload.push(0x01);
         }
         if (m == Mode.HugeReturn) {
             assembly {

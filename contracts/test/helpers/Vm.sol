@@ -33,9 +33,10 @@ interface Vm {
     function load(address target, bytes32 slot) external view returns (bytes32);
     function store(address target, bytes32 slot, bytes32 value) external;
     function etch(address target, bytes calldata code) external;
+    function deployCode(string calldata artifact) external returns (address);
+    function deployCode(string calldata artifact, bytes calldata arguments) external returns (address);
     function lastCallGas() external view returns (Gas memory);
     function snapshotState() external returns (uint256);
     function revertToState(uint256 id) external returns (bool);
-    function snapshotValue(string calldata group, string calldata name, uint256 value)
-        external;
+    function snapshotValue(string calldata group, string calldata name, uint256 value) external;
 }

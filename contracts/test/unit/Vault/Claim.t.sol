@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
-import {Vault} from "../../../src/Vault.sol";
 import {Earmarks, IVault, Voucher} from "../../../src/interfaces/IVault.sol";
 import {Fixture} from "../../helpers/Fixture.sol";
 import {HostileToken} from "../../helpers/HostileTokens.sol";
@@ -56,9 +55,9 @@ contract ClaimTest is Fixture {
         eq(token.balanceOf(stranger.who), 2 * UNIT, "its owner withdraws");
     }
 
-    function hostile() internal returns (HostileToken bad, Vault own, bytes memory list) {
+    function hostile() internal returns (HostileToken bad, IVault own, bytes memory list) {
         bad = new HostileToken();
-        own = Vault(factory.deploy(address(bad)));
+        own = IVault(factory.deploy(address(bad)));
         bad.mint(payer.who, 1000);
         vm.startPrank(payer.who);
         bad.approve(address(own), type(uint256).max);
@@ -70,7 +69,7 @@ contract ClaimTest is Fixture {
     }
 
     function test_SYM_02_a_payout_that_fails_leaves_the_credit_and_the_claim() public {
-        (HostileToken bad, Vault own, bytes memory list) = hostile();
+        (HostileToken bad, IVault own, bytes memory list) = hostile();
         HostileToken.Mode[5] memory modes = [
             HostileToken.Mode.False,
             HostileToken.Mode.TrueButStays,
@@ -93,7 +92,7 @@ contract ClaimTest is Fixture {
     }
 
     function test_SYM_02_a_payout_that_took_too_much_undoes_the_call() public {
-        (HostileToken bad, Vault own, bytes memory list) = hostile();
+        (HostileToken bad, IVault own, bytes memory list) = hostile();
         HostileToken.Mode[2] memory modes = [HostileToken.Mode.FeeOnTop, HostileToken.Mode.FalseButMoves];
         for (uint256 i; i < modes.length; ++i) {
             bad.become(modes[i]);
@@ -107,7 +106,7 @@ contract ClaimTest is Fixture {
     }
 
     function test_SYM_02_a_reentrant_payout_pays_once() public {
-        (HostileToken bad, Vault own, bytes memory list) = hostile();
+        (HostileToken bad, IVault own, bytes memory list) = hostile();
         // claimFor may run while the token holds control; it finds nothing new.
         bad.callBack(address(own), abi.encodeCall(own.claimFor, (abi.encodePacked(payee.who, list))));
         vm.prank(payee.who);

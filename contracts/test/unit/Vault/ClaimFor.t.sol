@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
-import {Vault} from "../../../src/Vault.sol";
 import {IVault, Voucher} from "../../../src/interfaces/IVault.sol";
 import {Fixture} from "../../helpers/Fixture.sol";
 
@@ -96,7 +95,7 @@ contract ClaimForTest is Fixture {
         eq(vault.claimFor(recordsFor(stranger.who, LANE, voucher)), 0, "another payee");
         eq(vault.claimFor(recordsFor(payee.who, bytes32(uint256(2)), voucher)), 0, "another lane");
 
-        Vault other = new Vault(address(token), address(court));
+        IVault other = newVault(address(token), address(court));
         token.mint(payer.who, 5 * UNIT);
         vm.startPrank(payer.who);
         token.approve(address(other), 5 * UNIT);
@@ -108,7 +107,7 @@ contract ClaimForTest is Fixture {
         vm.chainId(77);
         eq(vault.claimFor(recordsFor(payee.who, LANE, voucher)), 0, "another chain");
         eq(claimOne(payer, payee.who, LANE, UNIT, 0), UNIT, "signed for that chain");
-        vm.chainId(31337);
+        vm.chainId(31_337);
         eq(vault.claimFor(recordsFor(payee.who, LANE, voucher)), UNIT, "its own chain pays the difference");
     }
 
@@ -166,9 +165,8 @@ contract ClaimForTest is Fixture {
     /// the end: the same `claimed`, and every row at most what the channel holds.
     function testFuzz_SYM_09_any_order_ends_in_the_same_state(uint256 seed, uint256 rawAmount) public {
         uint96 allocated = uint96(biased(rawAmount, 3, type(uint96).max / 4));
-        uint96[8] memory totals = [
-            uint96(0), 1, allocated - 1, allocated, allocated + 1, 2 * allocated, type(uint96).max - 1, allocated / 2
-        ];
+        uint96[8] memory totals =
+            [uint96(0), 1, allocated - 1, allocated, allocated + 1, 2 * allocated, type(uint96).max - 1, allocated / 2];
         channel(payer, payee.who, LANE, allocated);
         uint256 paid;
         uint256 ups;
@@ -182,7 +180,9 @@ contract ClaimForTest is Fixture {
             }
             atMost(claimedOf(payer.who, payee.who, LANE), allocatedOf(payer.who, payee.who, LANE), "claimed");
         }
-        for (; ups < 2; ++ups) channel(payer, payee.who, LANE, allocated);
+        for (; ups < 2; ++ups) {
+            channel(payer, payee.who, LANE, allocated);
+        }
         bytes memory rows;
         for (uint256 i; i < 8; ++i) {
             seed = uint256(keccak256(abi.encode(seed)));
@@ -203,19 +203,25 @@ contract ClaimForTest is Fixture {
         ];
         channel(payer, payee.who, LANE, 10 * UNIT);
         bytes memory rows;
-        for (uint256 i; i < 3; ++i) rows = bytes.concat(rows, row(payer.pk, payee.who, LANE, totals[i], 0));
+        for (uint256 i; i < 3; ++i) {
+            rows = bytes.concat(rows, row(payer.pk, payee.who, LANE, totals[i], 0));
+        }
         uint256 state = vm.snapshotState();
         uint96 batch = vault.claimFor(recordsFor(payee.who, LANE, rows));
         vm.revertToState(state);
         uint96 single;
-        for (uint256 i = 3; i > 0; --i) single += claimOne(payer, payee.who, LANE, totals[i - 1], 0);
+        for (uint256 i = 3; i > 0; --i) {
+            single += claimOne(payer, payee.who, LANE, totals[i - 1], 0);
+        }
         eq(single, batch, "in any order");
     }
 
     function test_SYM_06_a_header_of_255_rows_fills_the_bitmap() public {
         channel(payer, payee.who, LANE, 5 * UNIT);
         bytes memory rows;
-        for (uint96 i = 1; i <= 255; ++i) rows = bytes.concat(rows, row(payer.pk, payee.who, LANE, i, 0));
+        for (uint96 i = 1; i <= 255; ++i) {
+            rows = bytes.concat(rows, row(payer.pk, payee.who, LANE, i, 0));
+        }
         vm.expectEmit(true, true, true, true, address(vault));
         emit IVault.Claimed(payee.who, LANE, (1 << 255) - 1, 255);
         eq(vault.claimFor(recordsFor(payee.who, LANE, rows)), 255, "credited");

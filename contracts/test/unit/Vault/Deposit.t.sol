@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
-import {Vault} from "../../../src/Vault.sol";
 import {IVault} from "../../../src/interfaces/IVault.sol";
 import {Fixture} from "../../helpers/Fixture.sol";
 import {HostileToken} from "../../helpers/HostileTokens.sol";
@@ -68,9 +67,9 @@ contract DepositTest is Fixture {
 
     /* ---------- hostile tokens ---------- */
 
-    function hostile(uint96 amount) internal returns (HostileToken bad, Vault own) {
+    function hostile(uint96 amount) internal returns (HostileToken bad, IVault own) {
         bad = new HostileToken();
-        own = Vault(factory.deploy(address(bad)));
+        own = IVault(factory.deploy(address(bad)));
         bad.mint(payer.who, 10 * uint256(amount));
         vm.startPrank(payer.who);
         bad.approve(address(own), type(uint256).max);
@@ -79,7 +78,7 @@ contract DepositTest is Fixture {
     }
 
     function test_SYM_02_a_fee_credits_what_arrived() public {
-        (HostileToken bad, Vault own) = hostile(100);
+        (HostileToken bad, IVault own) = hostile(100);
         bad.become(HostileToken.Mode.Fee);
         vm.prank(payer.who);
         eq(own.deposit(payer.who, 100), 99, "credited");
@@ -89,14 +88,14 @@ contract DepositTest is Fixture {
     }
 
     function test_SYM_02_no_return_value_is_no_failure() public {
-        (HostileToken bad, Vault own) = hostile(100);
+        (HostileToken bad, IVault own) = hostile(100);
         bad.become(HostileToken.Mode.NoReturn);
         vm.prank(payer.who);
         eq(own.deposit(payer.who, 50), 50, "credited");
     }
 
     function test_SYM_02_a_deposit_that_failed_in_any_way_credits_nothing() public {
-        (HostileToken bad, Vault own) = hostile(100);
+        (HostileToken bad, IVault own) = hostile(100);
         HostileToken.Mode[6] memory modes = [
             HostileToken.Mode.False,
             HostileToken.Mode.FalseButMoves,
@@ -117,7 +116,7 @@ contract DepositTest is Fixture {
     }
 
     function test_SYM_02_a_reentrant_deposit_finds_the_lock() public {
-        (HostileToken bad, Vault own) = hostile(100);
+        (HostileToken bad, IVault own) = hostile(100);
         bytes[3] memory calls = [
             abi.encodeCall(own.deposit, (address(bad), 1)),
             abi.encodeCall(own.withdraw, (address(bad), address(bad), 1)),
@@ -133,7 +132,7 @@ contract DepositTest is Fixture {
     }
 
     function test_SYM_02_a_token_without_code_takes_no_deposit() public {
-        Vault own = Vault(factory.deploy(address(0xdead)));
+        IVault own = IVault(factory.deploy(address(0xdead)));
         refuses(IVault.TokenTransferFailed.selector);
         own.deposit(payer.who, 1);
     }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
-import {Vault} from "../../../src/Vault.sol";
 import {IVault} from "../../../src/interfaces/IVault.sol";
 import {Fixture} from "../../helpers/Fixture.sol";
 import {HostileToken} from "../../helpers/HostileTokens.sol";
@@ -79,9 +78,9 @@ contract WithdrawTest is Fixture {
         eq(balanceOf(payer.who), need > have ? have : have - need, "balance");
     }
 
-    function hostile() internal returns (HostileToken bad, Vault own) {
+    function hostile() internal returns (HostileToken bad, IVault own) {
         bad = new HostileToken();
-        own = Vault(factory.deploy(address(bad)));
+        own = IVault(factory.deploy(address(bad)));
         bad.mint(payer.who, 1000);
         bad.mint(payee.who, 1000);
         vm.startPrank(payer.who);
@@ -95,7 +94,7 @@ contract WithdrawTest is Fixture {
     }
 
     function test_SYM_02_a_payout_that_fails_in_any_way_leaves_the_credit() public {
-        (HostileToken bad, Vault own) = hostile();
+        (HostileToken bad, IVault own) = hostile();
         HostileToken.Mode[7] memory modes = [
             HostileToken.Mode.False,
             HostileToken.Mode.FalseButMoves,
@@ -117,7 +116,7 @@ contract WithdrawTest is Fixture {
     }
 
     function test_SYM_02_a_fee_on_the_way_out_is_the_receivers() public {
-        (HostileToken bad, Vault own) = hostile();
+        (HostileToken bad, IVault own) = hostile();
         bad.become(HostileToken.Mode.Fee);
         vm.prank(payer.who);
         own.withdraw(payer.who, stranger.who, 100);
@@ -130,7 +129,7 @@ contract WithdrawTest is Fixture {
     }
 
     function test_SYM_02_a_reentrant_withdrawal_finds_the_lock() public {
-        (HostileToken bad, Vault own) = hostile();
+        (HostileToken bad, IVault own) = hostile();
         bad.callBack(address(own), abi.encodeCall(own.withdraw, (address(bad), address(bad), 1)));
         vm.prank(payer.who);
         own.withdraw(payer.who, payer.who, 100);
