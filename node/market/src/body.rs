@@ -1,39 +1,44 @@
-//! Bodies: what the texts of a demand or offer say, and when two match.
-//!
-//! The signature over a body is checked before it gets here (SYM-20).
+//! Bodies: the text a signed demand or offer commits to, and when two match.
 
 use crate::{
     constraint::{Constraint, ConstraintError, Truth},
     properties::{Properties, PropertyError},
 };
+use core::fmt;
+use symbolon_primitives::{B256, keccak256};
 
-/// The longest body, both texts together, in bytes. With the signed terms, the
-/// signature and the peer's addresses around it a gossip message stays under 1 KiB.
-pub const MAX_BODY_BYTES: usize = 640;
+/// The longest body, in bytes. With the signed terms, the signature and the
+/// framing around it a gossip message stays under 1 KiB.
+pub const MAX_BODY_BYTES: usize = 800;
 
-/// Why two texts are no body.
+/// Why a text is no body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BodyError {
     /// Longer than [`MAX_BODY_BYTES`].
     #[error("a body of {have} bytes, at most {MAX_BODY_BYTES}")]
     TooLong {
-        /// The length of both texts together, in bytes.
+        /// Its length in bytes.
         have: usize,
     },
-    /// The properties cannot be read.
+    /// Properties and constraint stand on one line each.
+    #[error("a body has two lines")]
+    NotTwoLines,
+    /// The first line.
     #[error("properties")]
     Properties(#[from] PropertyError),
-    /// The constraint cannot be read.
+    /// The second line.
     #[error("constraint")]
     Constraint(#[from] ConstraintError),
 }
 
-/// What one side says about itself, and what it asks of the other.
+/// What one side says about itself and asks of the other: the canonical
+/// properties, a line feed, the canonical constraint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body {
     properties: Properties,
     constraint: Constraint,
+    text: String,
 }
 
 impl Body {
@@ -42,34 +47,53 @@ impl Body {
     /// # Errors
     /// [`BodyError`] when it is too long, or the constraint too deep or too large.
     pub fn new(properties: &Properties, constraint: &Constraint) -> Result<Self, BodyError> {
-        Self::read(&properties.to_string(), &constraint.to_string())
+        Self::read(&format!("{properties}\n{constraint}"))
     }
 
-    /// Reads the two canonical texts and nothing else: equal bodies have equal bytes.
+    /// Reads the canonical text and nothing else: equal bodies have equal bytes.
     ///
     /// # Errors
     /// [`BodyError`] naming the first thing wrong. The length is checked first.
-    pub fn read(properties: &str, constraint: &str) -> Result<Self, BodyError> {
-        let have = properties.len().saturating_add(constraint.len());
-        if have > MAX_BODY_BYTES {
-            return Err(BodyError::TooLong { have });
+    pub fn read(text: &str) -> Result<Self, BodyError> {
+        if text.len() > MAX_BODY_BYTES {
+            return Err(BodyError::TooLong { have: text.len() });
         }
+        let (properties, constraint) = text.split_once('\n').ok_or(BodyError::NotTwoLines)?;
         Ok(Self {
             properties: Properties::read_canonical(properties)?,
             constraint: Constraint::read_canonical(constraint)?,
+            text: text.to_owned(),
         })
     }
 
-    /// What this side says about itself. Its `Display` is the canonical text.
+    /// What this side says about itself.
     #[must_use]
     pub const fn properties(&self) -> &Properties {
         &self.properties
     }
 
-    /// What this side asks of the other. Its `Display` is the canonical text.
+    /// What this side asks of the other.
     #[must_use]
     pub const fn constraint(&self) -> &Constraint {
         &self.constraint
+    }
+
+    /// The canonical text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// keccak256 of the text: the `body` member of the signed demand or offer.
+    #[must_use]
+    pub fn hash(&self) -> B256 {
+        keccak256(self.text.as_bytes()).into()
+    }
+}
+
+impl fmt::Display for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 
@@ -142,20 +166,20 @@ pub(crate) mod tests {
     #[test]
     fn l13_a_body_has_one_text() {
         let good = body(r#"{"a":"line\nfeed"}"#, "(a=*)");
-        assert_eq!(Body::read(&good.properties().to_string(), &good.constraint().to_string()), Ok(good));
-        for (properties, constraint) in
-            [("", "()"), ("{} ", "()"), ("{}", "( )"), ("{ }", "()"), ("{}", ""), ("{}", "()\n")]
-        {
-            assert!(Body::read(properties, constraint).is_err(), "{properties:?} {constraint:?}");
+        assert_eq!(good.text(), "{\"a\":\"line\\nfeed\"}\n(a=*)");
+        assert_eq!(Body::read(good.text()), Ok(good.clone()));
+        assert_eq!(good.hash().0, keccak256(good.text().as_bytes()));
+        for bad in ["", "{}", "{}\n", "{} \n()", "{}\n()\n", "{}\n( )", "{ }\n()", "\n()"] {
+            assert!(Body::read(bad).is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn n2_a_long_body_is_refused_before_it_is_read() {
-        let junk = "[".repeat(MAX_BODY_BYTES);
-        assert_eq!(Body::read(&junk, "("), Err(BodyError::TooLong { have: MAX_BODY_BYTES + 1 }));
-        let fill = |length: usize| format!("(a={})", "x".repeat(length - "{}(a=)".len()));
-        assert!(Body::read("{}", &fill(MAX_BODY_BYTES)).is_ok());
-        assert!(Body::read("{}", &fill(MAX_BODY_BYTES + 1)).is_err());
+        let long = |length: usize| format!("{{\"a\":[\"{}\",\"\"", "x".repeat(length));
+        assert!(matches!(Body::read(&long(MAX_BODY_BYTES)), Err(BodyError::TooLong { .. })));
+        let fill = MAX_BODY_BYTES - "{}\n(a=)".len();
+        assert!(Body::read(&format!("{{}}\n(a={})", "x".repeat(fill))).is_ok());
+        assert!(Body::read(&format!("{{}}\n(a={})", "x".repeat(fill + 1))).is_err());
     }
 }

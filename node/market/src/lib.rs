@@ -3,10 +3,10 @@
 //!
 //! Bird's eye: a [`Body`] is the text that a signed demand or offer commits to:
 //! [`Properties`] of the side that wrote it, and a [`Constraint`] on the other
-//! side's. [`matches`] compares two bodies, [`Quote`] reads the price and checks
-//! that an agreement keeps to it (SYM-20), a [`Proposal`] moves the terms until
-//! both sides accept the same, and [`draw`] picks the replicas of an order
-//! (SYM-28). Signatures are checked where messages are read, in the wire crate.
+//! side's. [`read_demand`] and [`read_offer`] turn what was heard into a body
+//! only when it is signed, current and canonical (SYM-20). [`matches`] compares
+//! two bodies, a [`Proposal`] moves them until both sides agree, [`Quote`] reads
+//! the price, and [`draw`] picks the replicas of an order (SYM-28).
 //!
 //! Layer 2: no clock, no randomness, no input or output, no floats. The time and
 //! the random word are arguments, and every size is bounded before it is read.
@@ -17,6 +17,7 @@ mod body;
 mod constraint;
 mod draw;
 mod json;
+mod listing;
 pub mod names;
 mod properties;
 mod proposal;
@@ -27,6 +28,7 @@ pub use body::{Body, BodyError, MAX_BODY_BYTES, Negotiation, matches, negotiate}
 pub use constraint::{Constraint, ConstraintError, MAX_CONSTRAINT_DEPTH, MAX_TERMS, Operator, Pattern, Truth};
 pub use draw::{Candidate, DrawError, EXACT_HONEST, Grouping, NetworkGroup, draw, largest_staker_quorum_chance_ppm_up};
 pub use json::{JsonError, MAX_JSON_DEPTH};
+pub use listing::{ListingError, MAX_LISTING_SECS, read_demand, read_offer};
 pub use properties::{MAX_LIST, MAX_NAME_BYTES, MAX_PROPERTIES, MAX_TEXT_BYTES, Properties, Property, PropertyError};
 pub use proposal::{
     MAX_ROUNDS, Proposal, ProposalError, ProposalInput, ProposalState, Reaction, RejectReason, Rejected, Side,

@@ -211,7 +211,7 @@ fn vault_text(domain: &Domain) -> String {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::constraint::Constraint;
@@ -237,7 +237,7 @@ pub(crate) mod tests {
         Body::new(&properties, &Constraint::Always).unwrap()
     }
 
-    pub(crate) fn agreement() -> Agreement {
+    fn agreement() -> Agreement {
         Agreement {
             demand: DemandDigest::from_bytes([1; 32]),
             offer: OfferDigest::from_bytes([2; 32]),
