@@ -3,9 +3,10 @@ pragma solidity ^0.8.28;
 
 import {Bind, Closing, Earmarks, IVault, Release, Result, Voucher, WorkOrder} from "./interfaces/IVault.sol";
 import {Digests} from "./libraries/Digests.sol";
-import {QuorumRows} from "./libraries/QuorumRows.sol";
+import {QuorumRow, QuorumRows} from "./libraries/QuorumRows.sol";
 import {Signatures} from "./libraries/Signatures.sol";
 import {TokenCalls} from "./libraries/TokenCalls.sol";
+import {VoucherRow, VoucherRows} from "./libraries/VoucherRows.sol";
 import {AccountSlot} from "./types/AccountSlot.sol";
 import {ChannelSlot, ChannelSlotLibrary} from "./types/ChannelSlot.sol";
 import {KeySlot, KeySlotLibrary} from "./types/KeySlot.sol";
@@ -35,8 +36,6 @@ contract Vault is IVault {
     uint256 public constant MAX_REPLICAS = 8;
     /// @notice The most bytes a registration may carry.
     uint256 public constant MAX_REGISTRATION_BYTES = 1024;
-
-    uint256 private constant VOUCHER_BYTES = 79;
 
     /* ---------- storage ---------- */
 
@@ -127,7 +126,7 @@ contract Vault is IVault {
         if (to == address(0)) revert ZeroAddress();
         if (amount == 0) revert ZeroAmount();
         _debit(account, amount);
-        if (!_payOut(to, amount)) revert TokenTransferFailed();
+        if (!token.payOut(to, amount)) revert TokenTransferFailed();
         emit Withdrawn(account, to, amount);
     }
 
@@ -179,7 +178,7 @@ contract Vault is IVault {
 
     /// @inheritdoc IVault
     function channelId(address key, address payee, bytes32 lane) public pure returns (bytes32) {
-        return keccak256(abi.encode(key, payee, lane));
+        return Digests.channelId(key, payee, lane);
     }
 
     /// @inheritdoc IVault
@@ -301,7 +300,7 @@ contract Vault is IVault {
         uint96 amount = slot.balance() + credited;
         if (amount == 0) return;
         if (slot.balance() != 0) accounts[msg.sender] = slot.withBalance(0);
-        if (_payOut(payTo, amount)) emit Withdrawn(msg.sender, payTo, amount);
+        if (token.payOut(payTo, amount)) emit Withdrawn(msg.sender, payTo, amount);
         else _credit(msg.sender, amount);
     }
 
@@ -310,7 +309,7 @@ contract Vault is IVault {
         address payee;
         uint96 pending;
         for (uint256 offset; offset < records.length;) {
-            address next = address(bytes20(_slice(records, offset, 20)));
+            address next = address(bytes20(_word(records, offset, 20)));
             if (next != payee) {
                 _credit(payee, pending);
                 (payee, pending) = (next, 0);
@@ -329,16 +328,18 @@ contract Vault is IVault {
         private
         returns (uint96 credited, uint256 end)
     {
-        bytes calldata header = _slice(records, offset, 33);
-        bytes32 lane = bytes32(header);
-        uint256 count = uint8(header[32]);
+        bytes32 lane = _word(records, offset, 33);
+        uint256 count = uint8(records[offset + 32]);
         if (count == 0) revert BadRecords(offset + 32);
-        bytes calldata rows = _slice(records, offset + 33, count * VOUCHER_BYTES);
+        offset += 33;
+        end = offset + count * VoucherRows.ROW_BYTES;
+        if (end > records.length) revert BadRecords(offset);
         bytes32 domain = DOMAIN_SEPARATOR();
         uint256 bitmap;
         uint96 royalties;
         for (uint256 i; i < count; ++i) {
-            (uint96 paid, uint96 royalty) = _claimRow(domain, payee, lane, rows[i * VOUCHER_BYTES:]);
+            VoucherRow row = VoucherRows.rowAt(records, offset + i * VoucherRows.ROW_BYTES);
+            (uint96 paid, uint96 royalty) = _claimRow(domain, payee, lane, row);
             if (paid == 0) continue;
             bitmap |= 1 << i;
             credited += paid - royalty;
@@ -350,17 +351,16 @@ contract Vault is IVault {
             _credit(author, royalties);
             emit RoyaltyCredited(author, payee, royalties);
         }
-        end = offset + 33 + count * VOUCHER_BYTES;
     }
 
-    function _claimRow(bytes32 domain, address payee, bytes32 lane, bytes calldata row)
+    function _claimRow(bytes32 domain, address payee, bytes32 lane, VoucherRow row)
         private
         returns (uint96 paid, uint96 royalty)
     {
-        uint96 cumulative = uint96(bytes12(row[64:76]));
-        uint24 epoch = uint24(bytes3(row[76:79]));
+        (bytes32 r, bytes32 vs) = row.signature();
+        (uint96 cumulative, uint24 epoch) = (row.cumulative(), row.epoch());
         bytes32 digest = Digests.typed(domain, Digests.voucher(payee, lane, cumulative, epoch));
-        address key = Signatures.recover(digest, bytes32(row[:32]), bytes32(row[32:64]));
+        address key = Signatures.recover(digest, r, vs);
         if (key == address(0)) return (0, 0);
         return _settle(key, payee, lane, epoch, cumulative);
     }
@@ -421,24 +421,25 @@ contract Vault is IVault {
     function _checkAttested(bytes32 result, bytes calldata rows, uint256 count) private view {
         address last;
         for (uint256 i; i < count; ++i) {
-            bytes calldata row = QuorumRows.rowOf(rows, i);
-            address provider = QuorumRows.provider(row);
+            QuorumRow row = QuorumRows.rowOf(rows, i);
+            (bytes32 r, bytes32 vs) = row.signature();
+            address provider = row.provider();
             // Ascending from zero, so that zero, which a bad signature recovers to, is never a provider.
             if (provider <= last) revert BadRow(i);
-            if (Signatures.recover(result, QuorumRows.signature(row)) != provider) revert BadRow(i);
+            if (Signatures.recover(result, r, vs) != provider) revert BadRow(i);
             last = provider;
         }
     }
 
     /// @dev A row that cannot be paid counts, pays nothing and is in nobody's way (SYM-08).
-    function _settleRow(bytes32 order, address payer, bytes22 royaltyTerms, uint64 fuel, bytes calldata row)
+    function _settleRow(bytes32 order, address payer, bytes22 royaltyTerms, uint64 fuel, QuorumRow row)
         private
         returns (uint96 paid, uint96 royalty)
     {
-        address payee = QuorumRows.provider(row);
-        Lane lane = LaneLibrary.fromRoyalty(royaltyTerms, QuorumRows.laneNumber(row));
-        uint256 total = QuorumRows.total(row, fuel);
-        (paid, royalty) = _settle(payer, payee, Lane.unwrap(lane), QuorumRows.epoch(row), total);
+        address payee = row.provider();
+        Lane lane = LaneLibrary.fromRoyalty(royaltyTerms, row.laneNumber());
+        uint256 total = row.total(fuel);
+        (paid, royalty) = _settle(payer, payee, Lane.unwrap(lane), row.epoch(), total);
         _credit(payee, paid - royalty);
         if (royalty != 0) emit RoyaltyCredited(lane.author(), payee, royalty);
         emit ReplicaSettled(order, payee, paid);
@@ -574,22 +575,6 @@ contract Vault is IVault {
         }
     }
 
-    /// @dev False when nothing left the vault. Anything between nothing and the amount is the token's fee; a token
-    /// that took more, or that took it and then failed, undoes the whole call (SYM-02).
-    function _payOut(address to, uint96 amount) private returns (bool) {
-        (bool known, uint256 held) = token.tryBalanceOf(address(this));
-        if (!known) return false;
-        bool sent = token.tryTransfer(to, amount);
-        uint256 holds;
-        (known, holds) = token.tryBalanceOf(address(this));
-        if (known && holds >= held) return false;
-        // unchecked: the line above returned unless holds < held.
-        unchecked {
-            if (!known || !sent || held - holds > amount) revert TokenTransferFailed();
-        }
-        return true;
-    }
-
     function _typed(bytes32 structHash) private view returns (bytes32) {
         return Digests.typed(DOMAIN_SEPARATOR(), structHash);
     }
@@ -604,8 +589,12 @@ contract Vault is IVault {
         return uint96(amount);
     }
 
-    function _slice(bytes calldata records, uint256 offset, uint256 length) private pure returns (bytes calldata) {
+    /// @dev The word at `offset`, of which `length` bytes belong to the header that is read.
+    function _word(bytes calldata records, uint256 offset, uint256 length) private pure returns (bytes32 word) {
         if (offset + length > records.length) revert BadRecords(offset);
-        return records[offset:offset + length];
+        // memory-safe: no memory at all.
+        assembly ("memory-safe") {
+            word := calldataload(add(records.offset, offset))
+        }
     }
 }

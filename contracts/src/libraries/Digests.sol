@@ -36,6 +36,18 @@ library Digests {
         }
     }
 
+    /// @notice `keccak256(abi.encode(key, payee, lane))`.
+    function channelId(address key, address payee, bytes32 lane) internal pure returns (bytes32 id) {
+        // memory-safe: three words above the free pointer.
+        assembly ("memory-safe") {
+            let start := mload(0x40)
+            mstore(start, and(key, 0xffffffffffffffffffffffffffffffffffffffff))
+            mstore(add(start, 0x20), and(payee, 0xffffffffffffffffffffffffffffffffffffffff))
+            mstore(add(start, 0x40), lane)
+            id := keccak256(start, 0x60)
+        }
+    }
+
     /// @notice The struct hash of a voucher, member by member: claims never hold one in memory.
     function voucher(address payee, bytes32 lane, uint96 cumulative, uint24 epoch) internal pure returns (bytes32 h) {
         bytes32 typehash = VOUCHER_TYPEHASH;

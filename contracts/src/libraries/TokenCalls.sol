@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
+import {IVault} from "../interfaces/IVault.sol";
+
 /// @title TokenCalls
-/// @notice Calls to an ERC-20 that may be hostile: no call here reverts by itself or copies more than one word of
+/// @notice Calls to an ERC-20 that may be hostile: nothing here copies more than one word of
 /// what the token returns. What arrived or left is measured by the vault, not believed (SYM-02).
 library TokenCalls {
     bytes4 private constant BALANCE_OF = 0x70a08231;
@@ -21,8 +23,21 @@ library TokenCalls {
         }
     }
 
-    function tryTransfer(address token, address to, uint256 amount) internal returns (bool) {
-        return tryCall(token, abi.encodeWithSelector(TRANSFER, to, amount));
+    /// @notice Pays out, and measures what left this contract.
+    /// @return False when nothing left. Anything between nothing and the amount is the token's own affair; a token
+    /// that took more, or took it and then failed, undoes the whole call.
+    function payOut(address token, address to, uint256 amount) internal returns (bool) {
+        (bool known, uint256 held) = tryBalanceOf(token, address(this));
+        if (!known) return false;
+        bool sent = tryCall(token, abi.encodeWithSelector(TRANSFER, to, amount));
+        uint256 holds;
+        (known, holds) = tryBalanceOf(token, address(this));
+        if (known && holds >= held) return false;
+        // unchecked: the line above returned unless holds < held.
+        unchecked {
+            if (!known || !sent || held - holds > amount) revert IVault.TokenTransferFailed();
+        }
+        return true;
     }
 
     function tryTransferFrom(address token, address from, address to, uint256 amount) internal returns (bool) {
