@@ -1,7 +1,7 @@
 //! The store for async callers: one writing thread, a bounded queue, and
 //! transactions that wait together sharing one sync of the disk.
 
-use crate::{Store, StoreError, Transaction, View, Write, store::More};
+use crate::{Store, StoreError, StoreOptions, Transaction, View, Write, store::More};
 use rusqlite::Connection;
 use std::{
     path::PathBuf,
@@ -82,10 +82,18 @@ impl StoreHandle {
     /// # Errors
     /// As [`Store::open`].
     pub async fn open(dir: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        Self::open_with(dir, StoreOptions::default()).await
+    }
+
+    /// As [`StoreHandle::open`], with limits.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_with(dir: impl Into<PathBuf>, options: StoreOptions) -> Result<Self, StoreError> {
         let dir = dir.into();
         let (answer, opened) = oneshot::channel();
         let (commands, mut queue) = mpsc::channel(QUEUE);
-        let writer = move || match Store::open(&dir).and_then(|store| Ok((store.reader()?, store))) {
+        let writer = move || match Store::open_with(&dir, options).and_then(|store| Ok((store.reader()?, store))) {
             Ok((reader, store)) => {
                 let flag = store.read_only_flag();
                 if answer.send(Ok((reader, flag))).is_ok() {
@@ -236,12 +244,12 @@ mod tests {
     #[tokio::test]
     async fn n12_after_a_fault_of_the_disk_every_writer_hears_it_and_readers_go_on() {
         let dir = tempfile::tempdir().unwrap();
-        let store = StoreHandle::open(dir.path()).await.unwrap();
+        let options = StoreOptions { max_bytes: Some(200_000) };
+        let store = StoreHandle::open_with(dir.path(), options).await.unwrap();
         store.write(vec![Write::put("n", [1], [1])]).await.unwrap();
-        store.read_only.store(true, Ordering::Release);
-        for _ in 0..2 {
-            assert!(matches!(store.write(vec![Write::put("n", [2], [1])]).await, Err(StoreError::ReadOnly)));
-        }
+        assert!(matches!(store.write(vec![Write::put("n", [2], vec![0; 300_000])]).await, Err(StoreError::Disk(_))));
+        assert!(store.is_read_only());
+        assert!(matches!(store.write(vec![Write::put("n", [2], [1])]).await, Err(StoreError::ReadOnly)));
         assert_eq!(store.read(|view| view.record("n", &[1])).unwrap(), Some(vec![1]));
     }
 

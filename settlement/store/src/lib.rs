@@ -31,7 +31,7 @@ pub use error::StoreError;
 pub use handle::StoreHandle;
 pub use rows::{CommitRow, Direction, TxAttempt, TxIntent, TxOutcome, TxPlan, TxState, VoucherKey, VoucherRow, Write};
 pub use schema::SCHEMA_VERSION;
-pub use store::{Store, Transaction};
+pub use store::{Store, StoreOptions, Transaction};
 pub use view::{GasTotal, Record, View};
 
 /// The largest snapshot one record holds, in bytes.

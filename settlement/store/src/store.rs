@@ -20,6 +20,14 @@ use symbolon_primitives::{B256, Timestamp};
 /// The name of the database in the data folder.
 pub(crate) const FILE: &str = "symbolon.db";
 
+/// Limits of a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// The most the database file may grow to. Reaching it is a full disk: the
+    /// store takes no more writes until it is opened with more room.
+    pub max_bytes: Option<u64>,
+}
+
 /// The opened store. Dropping it lets go of the folder.
 #[derive(Debug)]
 pub struct Store {
@@ -71,6 +79,14 @@ impl Store {
     /// [`StoreError::Damaged`] for a file that cannot be used, and errors of
     /// the disk.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        Self::open_with(dir, StoreOptions::default())
+    }
+
+    /// As [`Store::open`], with limits.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(dir: &Path, options: StoreOptions) -> Result<Self, StoreError> {
         let failed = |source: io::Error| StoreError::Folder { path: dir.to_owned(), source: Arc::new(source) };
         make_private_dir(dir).map_err(failed)?;
         let lock = FolderLock::take(dir)?;
@@ -93,6 +109,11 @@ impl Store {
             return Err(StoreError::Damaged { finding });
         }
         schema::migrate(&mut conn)?;
+        if let Some(max_bytes) = options.max_bytes {
+            let page_bytes: i64 = conn.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+            let pages = int("a size", max_bytes)?.checked_div(page_bytes).unwrap_or(i64::MAX);
+            conn.execute_batch(&format!("PRAGMA max_page_count = {pages}"))?;
+        }
         // The names of new files are durable only when their folder is.
         sync_dir(dir).map_err(failed)?;
         Ok(Self { conn, path, read_only: Arc::default(), _lock: lock })
@@ -665,14 +686,11 @@ mod tests {
     #[test]
     fn n12_a_full_disk_closes_the_store_for_writing_and_not_for_reading() {
         let dir = tempfile::tempdir().unwrap();
-        let mut store = Store::open(dir.path()).unwrap();
+        let mut store = Store::open_with(dir.path(), StoreOptions { max_bytes: Some(200_000) }).unwrap();
         store.write(&[Write::PutVoucher(voucher(Direction::Received, 5, 1))]).unwrap();
-        let pages: i64 = store.conn.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
-        store.conn.execute_batch(&format!("PRAGMA max_page_count = {pages}")).unwrap();
-        let error = store.write(&[Write::put("order", [1], vec![0; 100_000])]).unwrap_err();
+        let error = store.write(&[Write::put("order", [1], vec![0; 300_000])]).unwrap_err();
         assert!(matches!(error, StoreError::Disk(_)) && error.is_disk());
         assert!(store.is_read_only());
-        store.conn.execute_batch("PRAGMA max_page_count = 1000000").unwrap();
         assert!(matches!(store.write(&[Write::put("order", [1], [0])]), Err(StoreError::ReadOnly)));
         assert!(store.view().best_voucher(&key(Direction::Received)).unwrap().is_some());
         drop(store);

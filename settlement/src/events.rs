@@ -1,0 +1,197 @@
+//! The vault's events, read in bounded ranges that can be resumed. Whoever
+//! follows them re-derives its state from the chain and never patches it.
+
+use crate::{ChainError, VaultView};
+use alloy::{
+    primitives::{Address, B256, U64},
+    rpc::types::Log,
+    sol_types::{SolEvent, SolEventInterface},
+};
+use serde_json::{Value, json};
+use symbolon_contracts::vault::{self, VaultEvents};
+use symbolon_primitives::OrderDigest;
+
+/// The most events one page holds before it ends at a block's edge.
+pub const MAX_PAGE_EVENTS: usize = 10_000;
+
+/// How many blocks are asked for at once; halved when an endpoint finds it too many.
+const SPAN_BLOCKS: u64 = 2_000;
+
+/// The longest peer id, signature or address list believed of a registration, in bytes.
+pub const MAX_REGISTRATION_BYTES: usize = 1024;
+
+/// Which events.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// Hashes of the events' signatures; none means all.
+    pub events: Vec<B256>,
+    /// What their first indexed members have to be; nothing means anything.
+    pub indexed: [Option<B256>; 3],
+}
+
+impl EventFilter {
+    /// Everything the vault emits.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// The settlement of one order: its `ResultsSettled` and `ReplicaSettled`.
+    #[must_use]
+    pub fn settlement_of(order: OrderDigest) -> Self {
+        Self {
+            events: vec![vault::ResultsSettled::SIGNATURE_HASH, vault::ReplicaSettled::SIGNATURE_HASH],
+            indexed: [Some(order.word()), None, None],
+        }
+    }
+
+    /// Claims of one payee.
+    #[must_use]
+    pub fn claims_of(payee: Address) -> Self {
+        Self { events: vec![vault::Claimed::SIGNATURE_HASH], indexed: [Some(payee.into_word()), None, None] }
+    }
+
+    /// Openings and releases of one payer key.
+    #[must_use]
+    pub fn channels_of(key: Address) -> Self {
+        Self {
+            events: vec![vault::Opened::SIGNATURE_HASH, vault::Released::SIGNATURE_HASH],
+            indexed: [Some(key.into_word()), None, None],
+        }
+    }
+
+    /// Registrations of providers.
+    #[must_use]
+    pub fn registrations() -> Self {
+        Self { events: vec![vault::ProviderRegistered::SIGNATURE_HASH], ..Self::default() }
+    }
+
+    fn topics(&self) -> Value {
+        let first = if self.events.is_empty() { Value::Null } else { json!(self.events) };
+        let mut topics = vec![first];
+        topics.extend(self.indexed.iter().map(|topic| json!(topic)));
+        Value::Array(topics)
+    }
+}
+
+/// One event, with where it stands on the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainEvent {
+    /// The block's number.
+    pub block: u64,
+    /// The block's hash: it tells whether a later read speaks of the same chain.
+    pub block_hash: B256,
+    /// The transaction.
+    pub tx: B256,
+    /// Its place among the block's events.
+    pub index: u64,
+    /// What happened.
+    pub event: VaultEvents,
+}
+
+/// A stretch of events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventPage {
+    /// In the order of the chain.
+    pub events: Vec<ChainEvent>,
+    /// The first block not read: where the next page begins.
+    pub next: u64,
+}
+
+/// A provider's registration. Whether the peer id signed the provider's
+/// address is the reader's to check, before anything is dialled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// Who registered.
+    pub provider: Address,
+    /// The peer id, as bytes.
+    pub peer_id: Vec<u8>,
+    /// The peer id's signature over the provider's address.
+    pub signature: Vec<u8>,
+    /// Where to dial, in the network's encoding.
+    pub addresses: Vec<u8>,
+    /// The block it stands in.
+    pub block: u64,
+}
+
+impl VaultView {
+    /// Events of the blocks `from` to `to`, both included. Ends early, at a
+    /// block's edge, after [`MAX_PAGE_EVENTS`]; read on from `next` until it is
+    /// past `to`. Ask for no block that is not deep enough to be relied on.
+    ///
+    /// # Errors
+    /// [`ChainError`] when no endpoint answers, or one shows logs that were not
+    /// asked for.
+    pub async fn events(&self, filter: &EventFilter, from: u64, to: u64) -> Result<EventPage, ChainError> {
+        let mut page = EventPage { events: Vec::new(), next: from };
+        let mut span = SPAN_BLOCKS;
+        while page.next <= to && page.events.len() < MAX_PAGE_EVENTS {
+            let last = to.min(page.next.saturating_add(span.saturating_sub(1)));
+            let query = json!([{
+                "address": self.address(),
+                "fromBlock": U64::from(page.next),
+                "toBlock": U64::from(last),
+                "topics": filter.topics(),
+            }]);
+            let logs: Vec<Log> = match self.chain().rpc().request("eth_getLogs", query).await {
+                // "Too many blocks" and "too many results" have no code of their own.
+                Err(ChainError::Refused { .. }) if span > 1 => {
+                    span /= 2;
+                    continue;
+                }
+                answer => answer?,
+            };
+            for log in &logs {
+                page.events.extend(self.event_of(filter, log, page.next, last)?);
+            }
+            page.next = last.saturating_add(1);
+        }
+        page.events.sort_by_key(|event| (event.block, event.index));
+        Ok(page)
+    }
+
+    /// The log as an event; nothing when a newer vault emitted it, an error when
+    /// it is none that was asked for.
+    fn event_of(&self, filter: &EventFilter, log: &Log, from: u64, to: u64) -> Result<Option<ChainEvent>, ChainError> {
+        let lie = ChainError::BadAnswer { method: "eth_getLogs" };
+        let (Some(block), Some(block_hash), Some(tx), Some(index)) =
+            (log.block_number, log.block_hash, log.transaction_hash, log.log_index)
+        else {
+            return Err(lie);
+        };
+        let wanted = log.topic0().is_some_and(|topic| filter.events.is_empty() || filter.events.contains(topic));
+        let matches = filter
+            .indexed
+            .iter()
+            .zip(1..)
+            .all(|(want, at)| want.as_ref().is_none_or(|want| log.topics().get(at) == Some(want)));
+        if log.address() != self.address() || !(from..=to).contains(&block) || log.removed || !wanted || !matches {
+            return Err(lie);
+        }
+        let event = VaultEvents::decode_log(&log.inner).ok();
+        Ok(event.map(|event| ChainEvent { block, block_hash, tx, index, event: event.data }))
+    }
+
+    /// Registrations in the blocks `from` to `to`, with the first block not
+    /// read. A provider's last one counts; stake is read beside it.
+    ///
+    /// # Errors
+    /// As [`VaultView::events`].
+    pub async fn registrations(&self, from: u64, to: u64) -> Result<(Vec<Registration>, u64), ChainError> {
+        let page = self.events(&EventFilter::registrations(), from, to).await?;
+        let found = page.events.into_iter().filter_map(|found| match found.event {
+            VaultEvents::ProviderRegistered(event) => {
+                let parts = [&event.peerId, &event.signature, &event.addresses];
+                parts.iter().all(|part| part.len() <= MAX_REGISTRATION_BYTES).then(|| Registration {
+                    provider: event.provider,
+                    peer_id: event.peerId.to_vec(),
+                    signature: event.signature.to_vec(),
+                    addresses: event.addresses.to_vec(),
+                    block: found.block,
+                })
+            }
+            _ => None,
+        });
+        Ok((found.collect(), page.next))
+    }
+}
