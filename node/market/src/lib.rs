@@ -4,7 +4,7 @@
 //! Bird's eye: a [`Body`] is the text that a signed demand or offer commits to:
 //! [`Properties`] of the side that wrote it, and a [`Constraint`] on the other
 //! side's. [`read_demand`] and [`read_offer`] turn what was heard into a body
-//! only when it is signed, current and canonical (SYM-20). [`matches`] compares
+//! only when it is signed, current and canonical (SYM-20). [`matches()`] compares
 //! two bodies, a [`Proposal`] moves them until both sides agree, [`Quote`] reads
 //! the price, and [`draw`] picks the replicas of an order (SYM-28).
 //!
