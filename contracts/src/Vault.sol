@@ -7,8 +7,8 @@ import {QuorumRow, QuorumRows} from "./libraries/QuorumRows.sol";
 import {Signatures} from "./libraries/Signatures.sol";
 import {TokenCalls} from "./libraries/TokenCalls.sol";
 import {VoucherRow, VoucherRows} from "./libraries/VoucherRows.sol";
-import {AccountSlot} from "./types/AccountSlot.sol";
-import {ChannelSlot, ChannelSlotLibrary} from "./types/ChannelSlot.sol";
+import {Account, AccountSlot} from "./types/AccountSlot.sol";
+import {Channel, ChannelSlot, ChannelSlotLibrary} from "./types/ChannelSlot.sol";
 import {KeySlot, KeySlotLibrary} from "./types/KeySlot.sol";
 import {Lane, LaneLibrary} from "./types/Lane.sol";
 
@@ -46,10 +46,11 @@ contract Vault is IVault {
     bytes32 private immutable cachedDomain;
     uint256 private immutable cachedChainId;
 
-    mapping(address account => AccountSlot) private accounts;
+    mapping(address account => Account) private accounts;
     mapping(address key => KeySlot) private keys;
-    mapping(bytes32 channel => ChannelSlot) private channels;
-    mapping(address provider => mapping(bytes32 order => bool)) private slashes;
+    mapping(bytes32 channel => Channel) private channels;
+    /// @inheritdoc IVault
+    mapping(address provider => mapping(bytes32 order => bool)) public slashedFor;
     /// @inheritdoc IVault
     uint96 public burnedStake;
 
@@ -75,7 +76,7 @@ contract Vault is IVault {
 
     /// @inheritdoc IVault
     function accountOf(address account) external view returns (uint96 balance, uint96 stake, uint40 unbondingAt) {
-        AccountSlot slot = accounts[account];
+        AccountSlot slot = accounts[account].slot;
         return (slot.balance(), slot.stake(), slot.unbondingAt());
     }
 
@@ -134,18 +135,17 @@ contract Vault is IVault {
     function payMany(bytes32[] calldata words) external {
         _unboundCaller();
         uint256 total;
-        // unchecked: fewer than 2^64 words of 96 bits.
-        unchecked {
-            for (uint256 i; i < words.length; ++i) {
-                total += uint96(uint256(words[i]));
-            }
-        }
-        _debit(msg.sender, _narrow(total));
         for (uint256 i; i < words.length; ++i) {
             (address payee, uint96 amount) = _split(words[i]);
             if (payee == address(0)) revert ZeroAddress();
             _credit(payee, amount);
+            // unchecked: fewer than 2^64 words of 96 bits.
+            unchecked {
+                total += amount;
+            }
         }
+        // Last: what the caller gave itself it gives away here, so the order changes nothing.
+        _debit(msg.sender, _narrow(total));
         emit PaidMany(msg.sender, words);
     }
 
@@ -156,12 +156,12 @@ contract Vault is IVault {
         AccountSlot owner = _unboundCaller();
         if (key == address(0)) revert ZeroAddress();
         if (keys[key].owner() != address(0)) revert KeyIsBound(key);
-        AccountSlot account = accounts[key];
+        AccountSlot account = accounts[key].slot;
         if (key == msg.sender || account.ownsKeys() || account.stake() != 0) revert KeyCannotBeBound(key);
         if (Signatures.recover(_typed(Digests.bind(msg.sender)), signature) != key) revert BadSignature();
         keys[key] = KeySlotLibrary.boundTo(msg.sender);
-        accounts[key] = account.withBound();
-        if (!owner.ownsKeys()) accounts[msg.sender] = owner.withOwnsKeys();
+        accounts[key].slot = account.withBound();
+        if (!owner.ownsKeys()) accounts[msg.sender].slot = owner.withOwnsKeys();
         emit Bound(msg.sender, key);
     }
 
@@ -187,7 +187,7 @@ contract Vault is IVault {
         view
         returns (uint96 allocated, uint96 claimed, uint24 epoch, uint40 expiry)
     {
-        ChannelSlot slot = channels[channelId(key, payee, lane)];
+        ChannelSlot slot = channels[channelId(key, payee, lane)].slot;
         return (slot.allocated(), slot.claimed(), slot.epoch(), slot.expiry());
     }
 
@@ -218,14 +218,14 @@ contract Vault is IVault {
         address payee;
         (payee, amount) = _split(word);
         if (payee == address(0)) revert ZeroAddress();
-        bytes32 id = channelId(key, payee, lane);
-        ChannelSlot slot = channels[id];
+        Channel storage channel = channels[channelId(key, payee, lane)];
+        ChannelSlot slot = channel.slot;
         // The last epoch cannot be released, so nothing may be earmarked in it.
         if (slot.epoch() == type(uint24).max) revert EpochExhausted(payee);
         uint256 allocated = uint256(slot.allocated()) + amount;
         if (allocated > type(uint96).max) revert AllocationTooLarge(payee);
         uint40 until = slot.expiry() > expiry ? slot.expiry() : expiry;
-        channels[id] = ChannelSlotLibrary.pack(uint96(allocated), slot.claimed(), slot.epoch(), until);
+        channel.slot = ChannelSlotLibrary.pack(uint96(allocated), slot.claimed(), slot.epoch(), until);
     }
 
     /// @inheritdoc IVault
@@ -242,8 +242,8 @@ contract Vault is IVault {
         private
         returns (uint96 refund)
     {
-        bytes32 id = channelId(key, payee, lane);
-        ChannelSlot slot = channels[id];
+        Channel storage channel = channels[channelId(key, payee, lane)];
+        ChannelSlot slot = channel.slot;
         uint24 epoch = slot.epoch();
         if (block.timestamp < slot.expiry()) {
             if (signature.length == 0) revert NotExpired(payee, slot.expiry());
@@ -254,7 +254,7 @@ contract Vault is IVault {
         // unchecked: claimed <= allocated always (SYM-09); the epoch is below its maximum.
         unchecked {
             refund = slot.allocated() - slot.claimed();
-            channels[id] = ChannelSlotLibrary.pack(slot.claimed(), slot.claimed(), epoch + 1, slot.expiry());
+            channel.slot = ChannelSlotLibrary.pack(slot.claimed(), slot.claimed(), epoch + 1, slot.expiry());
         }
         emit Released(key, payee, lane, epoch, refund);
     }
@@ -266,14 +266,14 @@ contract Vault is IVault {
         private
         returns (uint96 paid, uint96 royalty)
     {
-        bytes32 id = channelId(key, payee, lane);
-        ChannelSlot slot = channels[id];
+        Channel storage channel = channels[channelId(key, payee, lane)];
+        ChannelSlot slot = channel.slot;
         if (slot.epoch() != epoch) return (0, 0);
         uint96 allocated = slot.allocated();
         uint96 claimed = slot.claimed();
         uint96 target = total < allocated ? uint96(total) : allocated;
         if (target <= claimed) return (0, 0);
-        channels[id] = slot.withClaimed(target);
+        channel.slot = slot.withClaimed(target);
         // unchecked: target > claimed was just checked.
         unchecked {
             paid = target - claimed;
@@ -299,7 +299,7 @@ contract Vault is IVault {
         AccountSlot slot = _unboundCaller();
         uint96 amount = slot.balance() + credited;
         if (amount == 0) return;
-        if (slot.balance() != 0) accounts[msg.sender] = slot.withBalance(0);
+        if (slot.balance() != 0) accounts[msg.sender].slot = slot.withBalance(0);
         if (token.payOut(payTo, amount)) emit Withdrawn(msg.sender, payTo, amount);
         else _credit(msg.sender, amount);
     }
@@ -384,7 +384,7 @@ contract Vault is IVault {
         bytes32 digest = Digests.typed(domain, Digests.hash(order));
         address payer = Signatures.recover(digest, orderSignature);
         if (payer == address(0)) revert BadSignature();
-        if (QuorumRows.roster(members, rows, otherLeafHashes) != order.roster) revert BadRoster();
+        if (!QuorumRows.isRoster(order.roster, members, rows, otherLeafHashes)) revert BadRoster();
         bytes32 seals = QuorumRows.seals(digest, resultsRoot, fuel, rows);
         _checkAttested(Digests.typed(domain, Digests.result(digest, resultsRoot, fuel, seals)), rows, count);
         uint96 royalties;
@@ -410,11 +410,7 @@ contract Vault is IVault {
         if (2 * uint256(quorum) <= replicas) revert QuorumNotMajority(quorum, replicas);
         if (count < quorum) revert NotEnoughRows(count, quorum);
         if (count * QuorumRows.ROW_BYTES != rowBytes) revert BadRow(count);
-        uint256 set;
-        for (uint256 bits = members; bits != 0; bits &= bits - 1) {
-            ++set;
-        }
-        if (set != count || uint256(members) >> replicas != 0) revert BadRoster();
+        if (uint256(members) >> replicas != 0) revert BadRoster();
     }
 
     /// @dev Every row's provider signed this very Result; nobody counts twice (SYM-10).
@@ -459,7 +455,7 @@ contract Vault is IVault {
         if (staked == 0) revert ZeroAmount();
         uint96 have = slot.balance();
         if (have < amount) revert InsufficientBalance(have, amount);
-        accounts[msg.sender] = slot.withBalance(have - amount).withStake(staked).withUnbondingAt(0);
+        accounts[msg.sender].slot = slot.withBalance(have - amount).withStake(staked).withUnbondingAt(0);
         emit Staked(msg.sender, amount);
     }
 
@@ -469,7 +465,7 @@ contract Vault is IVault {
         if (slot.stake() == 0) revert NoStake(msg.sender);
         if (slot.unbondingAt() != 0) revert StakeLocked(slot.unbondingAt());
         uint40 unbondingAt = uint40(block.timestamp + UNSTAKE_SECS);
-        accounts[msg.sender] = slot.withUnbondingAt(unbondingAt);
+        accounts[msg.sender].slot = slot.withUnbondingAt(unbondingAt);
         emit UnstakeRequested(msg.sender, unbondingAt);
     }
 
@@ -481,29 +477,24 @@ contract Vault is IVault {
         uint40 unbondingAt = slot.unbondingAt();
         if (unbondingAt == 0) revert UnstakeNotRequested();
         if (block.timestamp < unbondingAt) revert StakeLocked(unbondingAt);
-        accounts[msg.sender] = slot.withBalance(slot.balance() + amount).withStake(0).withUnbondingAt(0);
+        accounts[msg.sender].slot = slot.withBalance(slot.balance() + amount).withStake(0).withUnbondingAt(0);
         emit StakeWithdrawn(msg.sender, amount);
     }
 
     /// @inheritdoc IVault
     function slash(address provider, bytes32 order, address reporter) external returns (uint96 taken, uint96 reward) {
         if (msg.sender != court) revert NotCourt(msg.sender);
-        if (slashes[provider][order]) revert AlreadySlashed(provider, order);
-        AccountSlot slot = accounts[provider];
+        if (slashedFor[provider][order]) revert AlreadySlashed(provider, order);
+        AccountSlot slot = accounts[provider].slot;
         taken = slot.stake();
         if (taken == 0) revert NoStake(provider);
-        slashes[provider][order] = true;
-        accounts[provider] = slot.withStake(0).withUnbondingAt(0);
+        slashedFor[provider][order] = true;
+        accounts[provider].slot = slot.withStake(0).withUnbondingAt(0);
         reward = uint96(taken / REWARD_DIVISOR);
         if (reward > MAX_REWARD_BASE) reward = MAX_REWARD_BASE;
         burnedStake += taken - reward;
         _credit(reporter, reward);
         emit Slashed(provider, order, reporter, taken, reward);
-    }
-
-    /// @inheritdoc IVault
-    function slashedFor(address provider, bytes32 order) external view returns (bool) {
-        return slashes[provider][order];
     }
 
     /// @inheritdoc IVault
@@ -550,7 +541,7 @@ contract Vault is IVault {
 
     /// @dev The caller's account. A bound key may not act (SYM-05a).
     function _unboundCaller() private view returns (AccountSlot slot) {
-        slot = accounts[msg.sender];
+        slot = accounts[msg.sender].slot;
         if (slot.isBound()) revert KeyIsBound(msg.sender);
     }
 
@@ -561,17 +552,19 @@ contract Vault is IVault {
 
     function _credit(address account, uint96 amount) private {
         if (amount == 0) return;
-        AccountSlot slot = accounts[account];
-        accounts[account] = slot.withBalance(slot.balance() + amount);
+        Account storage held = accounts[account];
+        AccountSlot slot = held.slot;
+        held.slot = slot.withBalance(slot.balance() + amount);
     }
 
     function _debit(address account, uint96 amount) private {
-        AccountSlot slot = accounts[account];
+        Account storage held = accounts[account];
+        AccountSlot slot = held.slot;
         uint96 have = slot.balance();
         if (have < amount) revert InsufficientBalance(have, amount);
         // unchecked: have >= amount was just checked.
         unchecked {
-            accounts[account] = slot.withBalance(have - amount);
+            held.slot = slot.withBalance(have - amount);
         }
     }
 

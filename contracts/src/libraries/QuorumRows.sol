@@ -58,12 +58,12 @@ library QuorumRows {
         }
     }
 
-    /// @notice The hash of the roster whose leaf i is the next row where bit i of `members` is set, and the next
-    /// of `others` where it is clear. The caller has checked that there are as many of each as the bits say.
-    function roster(uint8 members, bytes calldata rows, bytes32[] calldata others)
+    /// @notice Whether `expected` is the hash of the roster whose leaf i is the next row where bit i of `members` is
+    /// set, and the next of `others` where it is clear, and whether that uses up exactly all of both.
+    function isRoster(bytes32 expected, uint8 members, bytes calldata rows, bytes32[] calldata others)
         internal
         pure
-        returns (bytes32 root)
+        returns (bool right)
     {
         uint256 leaves = rows.length / ROW_BYTES + others.length;
         // memory-safe: a leaf is 61 bytes of scratch space, the list of hashes lies above the free pointer.
@@ -83,7 +83,9 @@ library QuorumRows {
                     other := add(other, 0x20)
                 }
             }
-            root := keccak256(list, shl(5, leaves))
+            right := eq(keccak256(list, shl(5, leaves)), expected)
+            // As many leaves as rows and others together: if the rows come out even, so do the others.
+            right := and(right, eq(row, add(rows.offset, rows.length)))
         }
     }
 

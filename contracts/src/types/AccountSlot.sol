@@ -6,6 +6,11 @@ pragma solidity ^0.8.28;
 /// "may this account act?" without a second storage read.
 type AccountSlot is uint256;
 
+/// @notice A storage pointer to one is hashed once for a read and a write.
+struct Account {
+    AccountSlot slot;
+}
+
 using AccountSlotLibrary for AccountSlot global;
 
 /// @title AccountSlotLibrary

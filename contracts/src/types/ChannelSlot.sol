@@ -4,6 +4,11 @@ pragma solidity ^0.8.28;
 /// @notice One channel in one word: u96 allocated | u96 claimed | u24 epoch | u40 expiry. Low bits first.
 type ChannelSlot is uint256;
 
+/// @notice A storage pointer to one is hashed once for a read and a write.
+struct Channel {
+    ChannelSlot slot;
+}
+
 using ChannelSlotLibrary for ChannelSlot global;
 
 /// @title ChannelSlotLibrary

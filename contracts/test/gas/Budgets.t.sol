@@ -4,9 +4,10 @@ pragma solidity ^0.8.28;
 import {Earmarks, IVault} from "../../src/interfaces/IVault.sol";
 import {Fixture} from "../helpers/Fixture.sol";
 
-/// @notice The gas budgets of the protocol, as whole transactions: each measured call runs isolated, so that the
+/// @notice Gas ceilings, as whole transactions: each measured call runs isolated, so that the
 /// figure has the intrinsic gas, the calldata and the refunds of its own transaction. Existing slots, no royalty
-/// unless said.
+/// unless said. Where the protocol's budget (docs/protocol.md) is lower than what is reached, it stands beside the
+/// ceiling; snapshots/Budgets.json has the exact figures.
 /// forge-config: default.isolate = true
 contract BudgetsTest is Fixture {
     uint96 internal constant DEEP = 100 * UNIT;
@@ -35,10 +36,10 @@ contract BudgetsTest is Fixture {
         vault.deposit(stranger.who, UNIT);
         vm.prank(payer.who);
         vault.deposit(payer.who, UNIT);
-        within("deposit, first of an account", used(), 67_000);
+        within("deposit, first of an account", used(), 66_700); // budget: 65_000
         vm.prank(payer.who);
         vault.deposit(payer.who, UNIT);
-        within("deposit, later", used(), 49_600);
+        within("deposit, later", used(), 49_600); // budget: 48_000
     }
 
     function test_gas_claim_in_a_batch_of_100() public {
@@ -65,7 +66,7 @@ contract BudgetsTest is Fixture {
         list = records(LANE, row(payer.pk, payee.who, LANE, 2 * UNIT, 0));
         vm.prank(payee.who);
         vault.claim(list, payee.who);
-        within("claim, single, paid out", used(), 58_500);
+        within("claim, single, paid out", used(), 58_500); // budget: 55_000
     }
 
     function earmarks(uint96 amount) internal pure returns (Earmarks[] memory list) {
@@ -109,20 +110,20 @@ contract BudgetsTest is Fixture {
     }
 
     function test_gas_quorum_2_of_3() public {
-        quorum("settleQuorum, 2 of 3", 3, 2, 0, 75_000);
+        quorum("settleQuorum, 2 of 3", 3, 2, 0, 74_400); // budget: 70_000
     }
 
     function test_gas_quorum_2_of_3_with_royalty() public {
         bytes22 royalty = bytes22(abi.encodePacked(author, uint16(1000)));
-        quorum("settleQuorum, 2 of 3, royalty", 3, 2, royalty, 84_500);
+        quorum("settleQuorum, 2 of 3, royalty", 3, 2, royalty, 83_600); // budget: 76_200
     }
 
     function test_gas_quorum_3_of_5() public {
-        quorum("settleQuorum, 3 of 5", 5, 3, 0, 95_500);
+        quorum("settleQuorum, 3 of 5", 5, 3, 0, 94_300); // budget: 88_000
     }
 
     function test_gas_quorum_4_of_7() public {
-        quorum("settleQuorum, 4 of 7", 7, 4, 0, 116_000);
+        quorum("settleQuorum, 4 of 7", 7, 4, 0, 114_200); // budget: 106_000
     }
 
     function test_gas_exits() public {

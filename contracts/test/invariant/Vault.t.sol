@@ -76,7 +76,7 @@ contract VaultInvariantTest is Assertions {
     function test_SYM_09_the_parties_reach_everything() public {
         bytes4[] memory list = selectors();
         uint256 seed = 7;
-        for (uint256 i; i < 600; ++i) {
+        for (uint256 i; i < 2000; ++i) {
             seed = uint256(keccak256(abi.encode(seed)));
             bytes4 selector = list[seed % list.length];
             (bool ok,) = address(parties).call(bytes.concat(selector, arguments(selector, seed)));
