@@ -4,7 +4,7 @@ use std::{io, num::NonZeroU8, time::Duration};
 
 use libp2p::{
     StreamProtocol, Swarm, Transport,
-    core::upgrade::Version,
+    core::{muxing::StreamMuxerBox, upgrade::Version},
     gossipsub::{
         self, AllowAllSubscriptionFilter, IdentityTransform, MaxCountSubscriptionFilter, MessageAuthenticity,
         PeerScoreParams, PeerScoreThresholds, TopicScoreParams, ValidationMode,
@@ -18,6 +18,7 @@ use sha3::{Digest, Keccak256};
 
 use crate::{
     budget::Budget, codec::Codec, config::Config, error::NetError, event::MessageId, guard::Guard, identity::Identity,
+    muxer::ClosingMuxer,
 };
 
 /// A peer whose score falls below this has had at least three messages rejected
@@ -110,6 +111,10 @@ pub(crate) fn swarm(identity: &Identity, config: &Config) -> Result<Swarm<Behavi
         .authenticate(noise)
         .multiplex(muxer)
         .timeout(config.dial_timeout)
+        .map(|(peer, streams), _| {
+            let streams = ClosingMuxer::new(StreamMuxerBox::new(streams));
+            (peer, StreamMuxerBox::new(streams))
+        })
         .boxed();
     let parameters = swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(config.idle_timeout)

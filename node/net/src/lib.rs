@@ -39,6 +39,7 @@ mod error;
 mod event;
 mod guard;
 mod identity;
+mod muxer;
 mod rate;
 mod service;
 
