@@ -1,7 +1,10 @@
 //! A local chain for the devnet and the tests: the anvil binary that the
 //! contracts' package pins, started, awaited and ended.
 
-use crate::rpc::{ChainConfig, ChainError, Rpc};
+use crate::{
+    ChainView, ops,
+    rpc::{ChainConfig, ChainError, Rpc},
+};
 use alloy::primitives::{Address, B256, U64, U256};
 use serde_json::{Value, json};
 use std::{
@@ -11,7 +14,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use symbolon_primitives::Key;
+use symbolon_primitives::{Amount, Key};
 use tokio::sync::oneshot;
 
 /// The variable that names an anvil binary and goes before everything else.
@@ -237,6 +240,41 @@ impl Anvil {
         self.rpc.request::<Value>(method, params).await.map(|_| ())
     }
 }
+
+/// On a running devnet, gives `account` this much ether, and mints it tokens of
+/// the devnet's token, at the expense of one of anvil's own accounts.
+///
+/// # Errors
+/// [`ChainError`] when the endpoint is no anvil, or the token refuses.
+pub async fn fund(
+    chain: &ChainView,
+    token: Address,
+    account: Address,
+    wei: U256,
+    tokens: Amount,
+) -> Result<(), ChainError> {
+    chain.rpc().request::<Value>("anvil_setBalance", json!([account, wei])).await?;
+    let own: Vec<Address> = chain.rpc().request("eth_accounts", json!([])).await?;
+    // The first one deploys.
+    let from = own.last().copied().ok_or(ChainError::BadAnswer { method: "eth_accounts" })?;
+    let mint = ops::mint(token, account, tokens, B256::ZERO);
+    let sent = json!([{ "from": from, "to": mint.to, "data": mint.data }]);
+    let hash: B256 = chain.rpc().request("eth_sendTransaction", sent).await?;
+    for _ in 0..FUND_POLLS {
+        if let Some(receipt) = chain.receipt(hash).await? {
+            return if receipt.status() {
+                Ok(())
+            } else {
+                Err(ChainError::BadAnswer { method: "eth_sendTransaction" })
+            };
+        }
+        tokio::time::sleep(FUND_POLL).await;
+    }
+    Err(ChainError::BadAnswer { method: "eth_getTransactionReceipt" })
+}
+
+const FUND_POLL: Duration = Duration::from_millis(50);
+const FUND_POLLS: u32 = 600;
 
 /// A child that ends with its owner.
 #[derive(Debug)]

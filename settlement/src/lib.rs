@@ -10,6 +10,7 @@
 //! - [`ops`] builds the intents: one function for each call of the vault.
 //! - [`claims`] decides, as a pure function, which vouchers to claim now.
 //! - [`contract_error`] turns what a contract refused into a sentence.
+//! - [`census`] counts what happened, for reports.
 //! - [`deploy`] puts the contracts on a chain; [`anvil`] runs a local one.
 //!
 //! Layer 3. Knows nothing of peers, jobs or markets. The clock and the network
@@ -17,6 +18,7 @@
 //! money: those are the machines' one layer down.
 
 pub mod anvil;
+pub mod census;
 pub mod chain;
 pub mod claims;
 pub mod contract_error;

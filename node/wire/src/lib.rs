@@ -7,9 +7,9 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use symbolon_primitives::{
-    Address, Agreement, AgreementDigest, Commit, ContentRef, Demand, DemandDigest, Domain, Epoch, Lane, Nonce, Offer,
-    OfferDigest, OrderDigest, ResultsRoot, Signature, SignatureError, SignedAgreement, SignedOrder, Timestamp,
-    UnitResult, Voucher, keccak256,
+    Address, Agreement, AgreementDigest, B256, Commit, ContentRef, Demand, Domain, Epoch, Lane, Nonce, Offer,
+    OfferDigest, OrderDigest, ResultsRoot, Signature, SignatureError, SignedAgreement, SignedOrder,
+    UnitResult, Voucher,
 };
 
 /// The protocol version every message starts with.
@@ -85,102 +85,27 @@ pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], max: usize) -> Resu
     Ok(message)
 }
 
-/// The part of a demand or offer that its signature covers by hash.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Body {
-    /// Properties: one JSON object.
-    pub properties: String,
-    /// Constraints on the other side: an LDAP filter.
-    pub constraints: String,
-    /// The libp2p peer that speaks for the signer, as bytes of its peer id.
-    pub peer: Vec<u8>,
-    /// Where that peer listens, as multiaddr texts; at most [`MAX_ADDRS`].
-    pub addrs: Vec<String>,
-}
-
-impl Body {
-    /// keccak256 of the encoding: the `body` of a signed demand or offer.
-    #[must_use]
-    pub fn hash(&self) -> [u8; 32] {
-        // Four plain fields always encode; an empty hash matches no signature.
-        postcard::to_allocvec(self).map(|bytes| keccak256(&bytes)).unwrap_or_default()
-    }
-}
-
-/// A demand as gossiped.
+/// A demand as gossiped. Nothing of it counts before the market crate has
+/// checked signature, expiry and body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedDemand {
     /// What is signed.
     pub terms: Demand,
     /// The payer key's signature.
     pub signature: Signature,
-    /// What `terms.body` hashes.
-    pub body: Body,
+    /// The text that `terms.body` is the hash of.
+    pub body: String,
 }
 
-/// An offer as gossiped.
+/// An offer as gossiped; see [`SignedDemand`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedOffer {
     /// What is signed.
     pub terms: Offer,
     /// The provider's signature.
     pub signature: Signature,
-    /// What `terms.body` hashes.
-    pub body: Body,
-}
-
-/// Why a demand or an offer does not count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum MarketError {
-    /// Not signed by whom it names.
-    #[error("signature: {0}")]
-    Signature(#[from] SignatureError),
-    /// The body is not the one signed.
-    #[error("the body is not the one signed")]
-    BodyMismatch,
-    /// Its time is over.
-    #[error("expired")]
-    Expired,
-    /// More addresses than a peer may name.
-    #[error("more than {MAX_ADDRS} addresses")]
-    TooManyAddresses,
-}
-
-fn check_body(body: &Body, hash: [u8; 32], expires: Timestamp, now: Timestamp) -> Result<(), MarketError> {
-    if expires <= now {
-        return Err(MarketError::Expired);
-    }
-    if body.addrs.len() > MAX_ADDRS {
-        return Err(MarketError::TooManyAddresses);
-    }
-    if body.hash() == hash { Ok(()) } else { Err(MarketError::BodyMismatch) }
-}
-
-impl SignedDemand {
-    /// Checks signature, body and expiry; answers the demand's name.
-    ///
-    /// # Errors
-    /// [`MarketError`] when it does not count.
-    pub fn check(&self, domain: &Domain, now: Timestamp) -> Result<DemandDigest, MarketError> {
-        check_body(&self.body, self.terms.body.0, self.terms.expires, now)?;
-        let digest = self.terms.digest(domain);
-        self.signature.check(digest.as_bytes(), self.terms.payer)?;
-        Ok(digest)
-    }
-}
-
-impl SignedOffer {
-    /// Checks signature, body and expiry; answers the offer's name.
-    ///
-    /// # Errors
-    /// [`MarketError`] when it does not count.
-    pub fn check(&self, domain: &Domain, now: Timestamp) -> Result<OfferDigest, MarketError> {
-        check_body(&self.body, self.terms.body.0, self.terms.expires, now)?;
-        let digest = self.terms.digest(domain);
-        self.signature.check(digest.as_bytes(), self.terms.provider)?;
-        Ok(digest)
-    }
+    /// The text that `terms.body` is the hash of.
+    pub body: String,
 }
 
 /// What is gossiped on [`MARKET_TOPIC`].
@@ -259,6 +184,8 @@ pub struct AnswerMessage {
 pub struct ResultSignature {
     /// Bit i set: leaf i's seal is among the seals.
     pub members: u8,
+    /// Hash of those seals in row order.
+    pub seals: B256,
     /// The replica's signature.
     pub signature: Signature,
 }
@@ -278,18 +205,18 @@ pub struct ResultsMessage {
     pub signatures: Vec<ResultSignature>,
 }
 
-/// The terms under which a requestor would sign, and what became of them.
+/// What a provider answers to a proposal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Proposal {
-    /// Terms proposed by one side, open to a counter.
-    Draft(Agreement),
-    /// The other side's terms are fine as they are.
+pub enum ProposalReply {
+    /// It stands by its offer.
     Accepted,
-    /// No; final or worth another try.
+    /// It has changed its offer since.
+    Countered(Box<SignedOffer>),
+    /// No: the market's reason code, and whether another try is pointless.
     Rejected {
-        /// Why, in a few words.
-        reason: String,
-        /// Whether another draft is pointless.
+        /// The reason's code.
+        reason: u8,
+        /// Whether it is the last word.
         last: bool,
     },
 }
@@ -297,12 +224,16 @@ pub enum Proposal {
 /// What one node asks of another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// Negotiate: the demand, so that its signature is at hand, and a draft.
+    /// Takes an offer as it stands: the demand, and the hashes of both bodies.
     Propose {
         /// The requestor's demand.
         demand: SignedDemand,
-        /// The terms it would sign.
-        draft: Agreement,
+        /// The offer that is meant.
+        offer: OfferDigest,
+        /// Hash of the demand's body.
+        demand_body: B256,
+        /// Hash of the offer's body.
+        offer_body: B256,
     },
     /// Countersign an agreement.
     Agree {
@@ -403,7 +334,9 @@ pub enum Response {
     /// No.
     Refused(Refusal),
     /// The answer to a proposal.
-    Proposal(Proposal),
+    Proposal(ProposalReply),
+    /// The terms the provider would sign instead.
+    Terms(Box<Agreement>),
     /// The countersigned agreement.
     Agreed(Box<SignedAgreement>),
     /// A signature that was asked for.
@@ -453,17 +386,12 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use proptest::prelude::*;
-    use symbolon_primitives::{Key, Signer};
-
-    fn domain() -> Domain {
-        Domain { chain_id: 31337, vault: Address::repeat_byte(1) }
-    }
+    use symbolon_primitives::{Key, Signer, Timestamp};
 
     fn demand(key: &Key, expires: u64) -> SignedDemand {
-        let body = Body { properties: "{}".into(), constraints: "()".into(), peer: vec![1, 2], addrs: vec![] };
-        let terms = Demand { payer: key.address(), body: body.hash().into(), expires: Timestamp(expires) };
-        let signature = key.sign(terms.digest(&domain()).as_bytes());
-        SignedDemand { terms, signature, body }
+        let domain = Domain { chain_id: 31337, vault: Address::repeat_byte(1) };
+        let terms = Demand { payer: key.address(), body: B256::repeat_byte(2), expires: Timestamp(expires) };
+        SignedDemand { terms, signature: key.sign(terms.digest(&domain).as_bytes()), body: "{}\n()".into() }
     }
 
     #[test]
@@ -485,22 +413,6 @@ mod tests {
         let mut long = vec![VERSION, 0x80, 0x00];
         long.extend_from_slice(bytes.get(2..).unwrap());
         assert!(decode::<Gossip>(&long, MAX_GOSSIP).is_err());
-    }
-
-    #[test]
-    fn sym_20_an_unsigned_or_altered_demand_does_not_count() {
-        let key = Key::from_bytes(&[7; 32]).unwrap();
-        let now = Timestamp(9);
-        assert!(demand(&key, 10).check(&domain(), now).is_ok());
-        assert_eq!(demand(&key, 9).check(&domain(), now), Err(MarketError::Expired));
-        let mut altered = demand(&key, 10);
-        altered.body.constraints.push(' ');
-        assert_eq!(altered.check(&domain(), now), Err(MarketError::BodyMismatch));
-        let mut stolen = demand(&key, 10);
-        stolen.terms.payer = Address::repeat_byte(9);
-        assert!(matches!(stolen.check(&domain(), now), Err(MarketError::Signature(_))));
-        let other = Domain { chain_id: 1, ..domain() };
-        assert!(demand(&key, 10).check(&other, now).is_err());
     }
 
     #[test]

@@ -4,45 +4,47 @@ use crate::{
     Address, AgreementDigest, Amount, B256, DemandDigest, Domain, OfferDigest, ProfileId, Royalty, Signature,
     SignatureError, Timestamp, order::u40,
 };
-use alloy_sol_types::sol;
 use serde::{Deserialize, Serialize};
 
-sol! {
-    #[derive(Debug)]
-    struct DemandTerms {
-        address payer;
-        bytes32 body;
-        uint40 expires;
-    }
+/// The signed structs under the names their type hashes carry.
+mod abi {
+    alloy_sol_types::sol! {
+        #[derive(Debug)]
+        struct Demand {
+            address payer;
+            bytes32 body;
+            uint40 expires;
+        }
 
-    #[derive(Debug)]
-    struct OfferTerms {
-        address provider;
-        bytes32 body;
-        uint40 expires;
-    }
+        #[derive(Debug)]
+        struct Offer {
+            address provider;
+            bytes32 body;
+            uint40 expires;
+        }
 
-    #[derive(Debug)]
-    struct AgreementTerms {
-        bytes32 demand;
-        bytes32 offer;
-        address owner;
-        address payer;
-        address payee;
-        bytes22 royalty;
-        uint96 flat;
-        uint96 rate;
-        bytes32 profile;
-        uint96 exposureLimit;
-        uint96 finalityThreshold;
-        uint16 depth;
-        uint32 commitSecs;
-        uint32 reserveSecs;
-        uint32 waitSecs;
-        uint32 settleSecs;
-        uint32 keepSecs;
-        uint32 marginSecs;
-        uint40 validUntil;
+        #[derive(Debug)]
+        struct Agreement {
+            bytes32 demand;
+            bytes32 offer;
+            address owner;
+            address payer;
+            address payee;
+            bytes22 royalty;
+            uint96 flat;
+            uint96 rate;
+            bytes32 profile;
+            uint96 exposureLimit;
+            uint96 finalityThreshold;
+            uint16 depth;
+            uint32 commitSecs;
+            uint32 reserveSecs;
+            uint32 waitSecs;
+            uint32 settleSecs;
+            uint32 keepSecs;
+            uint32 marginSecs;
+            uint40 validUntil;
+        }
     }
 }
 
@@ -61,7 +63,7 @@ impl Demand {
     /// What the payer key signs, and the demand's name.
     #[must_use]
     pub fn digest(&self, domain: &Domain) -> DemandDigest {
-        let terms = DemandTerms { payer: self.payer, body: self.body, expires: u40(self.expires) };
+        let terms = abi::Demand { payer: self.payer, body: self.body, expires: u40(self.expires) };
         DemandDigest::from_bytes(domain.digest(&terms))
     }
 }
@@ -81,7 +83,7 @@ impl Offer {
     /// What the provider signs, and the offer's name.
     #[must_use]
     pub fn digest(&self, domain: &Domain) -> OfferDigest {
-        let terms = OfferTerms { provider: self.provider, body: self.body, expires: u40(self.expires) };
+        let terms = abi::Offer { provider: self.provider, body: self.body, expires: u40(self.expires) };
         OfferDigest::from_bytes(domain.digest(&terms))
     }
 }
@@ -134,7 +136,7 @@ impl Agreement {
     /// What both sides sign, and the agreement's name.
     #[must_use]
     pub fn digest(&self, domain: &Domain) -> AgreementDigest {
-        AgreementDigest::from_bytes(domain.digest(&AgreementTerms {
+        AgreementDigest::from_bytes(domain.digest(&abi::Agreement {
             demand: self.demand.word(),
             offer: self.offer.word(),
             owner: self.owner,

@@ -6,7 +6,7 @@ use crate::{
     Salt, Seal, Signature, SignatureError, Signer, Timestamp, Workunit, keccak256, price, work::Level,
 };
 use alloy_primitives::{Address, B256, aliases::U24, aliases::U40};
-use alloy_sol_types::{SolStruct, SolValue, sol};
+use alloy_sol_types::{SolStruct, SolValue};
 use serde::{Deserialize, Serialize};
 
 /// The most leaves a roster has.
@@ -157,32 +157,35 @@ pub struct Work {
     pub salt: Salt,
 }
 
-sol! {
-    #[derive(Debug)]
-    struct WorkTerms {
-        bytes32 agreements;
-        bytes32 module;
-        bytes32 inputs;
-        bytes32 profile;
-        uint8 level;
-        bytes32 limits;
-        bytes32 workunits;
-        uint40 commitBy;
-        uint40 reserveBy;
-        uint40 keepUntil;
-        uint8 reserves;
-        bytes32 salt;
-    }
+/// The signed structs under the names their type hashes carry.
+mod abi {
+    alloy_sol_types::sol! {
+        #[derive(Debug)]
+        struct Work {
+            bytes32 agreements;
+            bytes32 module;
+            bytes32 inputs;
+            bytes32 profile;
+            uint8 level;
+            bytes32 limits;
+            bytes32 workunits;
+            uint40 commitBy;
+            uint40 reserveBy;
+            uint40 keepUntil;
+            uint8 reserves;
+            bytes32 salt;
+        }
 
-    #[derive(Debug)]
-    struct CommitTerms {
-        bytes32 order;
-        bytes32 seal;
-    }
+        #[derive(Debug)]
+        struct Commit {
+            bytes32 order;
+            bytes32 seal;
+        }
 
-    #[derive(Debug)]
-    struct GiveUpTerms {
-        bytes32 order;
+        #[derive(Debug)]
+        struct GiveUp {
+            bytes32 order;
+        }
     }
 }
 
@@ -194,7 +197,7 @@ impl Work {
         let agreements: Vec<u8> = self.agreements.iter().flat_map(|digest| *digest.as_bytes()).collect();
         let inputs: Vec<u8> = self.workunits.iter().flat_map(|unit| unit.inputs_root()).collect();
         let units: Vec<u8> = self.workunits.iter().flat_map(|unit| *unit.id(self.profile).as_bytes()).collect();
-        WorkTerms {
+        abi::Work {
             agreements: keccak256(&agreements).into(),
             module: first.map_or(ContentRef::default(), |unit| unit.module).word(),
             inputs: keccak256(&inputs).into(),
@@ -413,7 +416,7 @@ impl Commit {
     /// What the provider signs.
     #[must_use]
     pub fn digest(&self, domain: &Domain) -> [u8; 32] {
-        domain.digest(&CommitTerms { order: self.order.word(), seal: self.seal.word() })
+        domain.digest(&abi::Commit { order: self.order.word(), seal: self.seal.word() })
     }
 }
 
@@ -431,7 +434,7 @@ impl GiveUp {
     /// What the provider signs.
     #[must_use]
     pub fn digest(&self, domain: &Domain) -> [u8; 32] {
-        domain.digest(&GiveUpTerms { order: self.order.word() })
+        domain.digest(&abi::GiveUp { order: self.order.word() })
     }
 }
 
