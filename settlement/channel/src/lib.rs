@@ -55,6 +55,16 @@ pub struct View {
     pub expiry: Timestamp,
 }
 
+impl View {
+    /// The one payment rule (SYM-09): if the epoch is the channel's, `claimed`
+    /// becomes `max(claimed, min(total, allocated))`; otherwise nothing happens.
+    #[must_use]
+    pub fn after(&self, epoch: Epoch, total: Amount) -> Self {
+        let claimed = if epoch == self.epoch { self.claimed.max(total.min(self.allocated)) } else { self.claimed };
+        Self { claimed, ..*self }
+    }
+}
+
 /// A voucher with its payer key's signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedVoucher {
@@ -201,8 +211,8 @@ pub enum Reason {
         /// The order.
         order: OrderDigest,
     },
-    /// A voucher for another payee or lane.
-    #[error("the voucher is for another channel")]
+    /// A voucher or a leaf for another payee or lane.
+    #[error("that is about another channel")]
     OtherChannel,
     /// A voucher that is not the payer's.
     #[error("voucher signature: {0}")]
@@ -215,6 +225,9 @@ pub enum Reason {
         /// The held one's.
         best: Amount,
     },
+    /// The channel was never read from the chain.
+    #[error("the channel has not been looked at yet")]
+    NotSeen,
     /// More fuel than the order allows.
     #[error("{need} fuel, the order allows {have}")]
     FuelAboveMaximum {

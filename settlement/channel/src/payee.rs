@@ -64,6 +64,16 @@ struct Flight {
     attested: Option<Amount>,
 }
 
+/// A Result that was signed, whose order ended unpaid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Due {
+    order: OrderDigest,
+    total: Amount,
+}
+
+/// The most orders remembered that ended unpaid; older ones stay in `attested`.
+const MOST_DUE: usize = 16;
+
 /// A channel at its payee.
 ///
 /// # Safety of funds
@@ -77,6 +87,10 @@ pub struct Payee {
     /// The highest total of any Result signed in this epoch.
     attested: Amount,
     flight: Option<Flight>,
+    /// Attested orders past their settle-by. The next order's `owed` has to cover them.
+    due: Vec<Due>,
+    /// The order that was paid last, to be said again when the answer got lost.
+    paid: Option<OrderDigest>,
     /// The epoch whose closing was consented to. Nothing in it is accepted ever after.
     closed: Option<Epoch>,
 }
@@ -85,7 +99,16 @@ impl Payee {
     /// A channel that nothing is known of yet.
     #[must_use]
     pub fn new(terms: ChannelTerms) -> Self {
-        Self { terms, view: View::default(), best: None, attested: Amount::ZERO, flight: None, closed: None }
+        Self {
+            terms,
+            view: View::default(),
+            best: None,
+            attested: Amount::ZERO,
+            flight: None,
+            due: Vec::new(),
+            paid: None,
+            closed: None,
+        }
     }
 
     /// Which channel.
@@ -167,6 +190,8 @@ impl Payee {
                 if self.open_order() == Some(order) {
                     self.flight = None;
                 }
+                self.due.retain(|due| due.order != order);
+                self.paid = Some(order);
                 Ok(vec![Effect::Paid { order }])
             }
             PayeeInput::GiveUp { order } => match self.flight {
@@ -182,10 +207,21 @@ impl Payee {
             PayeeInput::ReleaseAsked { epoch } => self.release(signer, epoch),
             PayeeInput::Timer => {
                 if self.flight.is_some_and(|flight| flight.offer.settle_by < now) {
-                    self.flight = None;
+                    self.lapse();
                 }
                 Ok(Effects::new())
             }
+        }
+    }
+
+    /// The open order is past its settle-by. What was attested stays due.
+    fn lapse(&mut self) {
+        let Some(flight) = self.flight.take() else { return };
+        if let Some(total) = flight.attested {
+            if self.due.len() >= MOST_DUE {
+                self.due.remove(0);
+            }
+            self.due.push(Due { order: flight.offer.order, total });
         }
     }
 
@@ -198,6 +234,7 @@ impl Payee {
             self.best = None;
             self.attested = Amount::ZERO;
             self.flight = None;
+            self.due.clear();
         }
         self.view = view;
         Ok(())
@@ -212,6 +249,9 @@ impl Payee {
             if flight.offer.settle_by >= now {
                 return Err(Reason::InFlight { order: flight.offer.order }.ignore());
             }
+        }
+        if leaf.provider != self.terms.payee || leaf.lane_number != self.terms.lane.number16() {
+            return Err(Reason::OtherChannel.warn());
         }
         if self.closed.is_some_and(|closed| leaf.epoch <= closed) {
             return Err(Reason::EpochClosed { epoch: leaf.epoch }.warn());
@@ -234,6 +274,7 @@ impl Payee {
         if self.view.expiry < need {
             return Err(Reason::ExpiresTooSoon { have: self.view.expiry, need }.warn());
         }
+        self.lapse();
         self.flight = Some(Flight { offer, attested: None });
         Ok(())
     }
@@ -283,17 +324,22 @@ impl Payee {
         Ok(effects)
     }
 
-    /// Ends the open order if `total` covers what its Result asks.
+    /// Ends the orders whose Results `total` covers. `order` is only what the
+    /// sender says: it is answered for a repetition, never taken as a ground.
     fn paid_by(&mut self, total: Amount, order: OrderDigest) -> Effects {
-        match self.flight {
-            Some(flight) if flight.attested.is_some_and(|attested| total >= attested) => {
-                self.flight = None;
-                vec![Effect::Paid { order: flight.offer.order }]
-            }
-            // Nothing is open: it was paid before, and the answer got lost.
-            None if total >= self.attested => vec![Effect::Paid { order }],
-            _ => Effects::new(),
+        let mut covered: Vec<OrderDigest> =
+            self.due.iter().filter(|due| due.total <= total).map(|due| due.order).collect();
+        self.due.retain(|due| due.total > total);
+        let attested = self.flight.filter(|flight| flight.attested.is_some_and(|attested| attested <= total));
+        if let Some(flight) = attested {
+            self.flight = None;
+            covered.push(flight.offer.order);
         }
+        self.paid = covered.last().copied().or(self.paid);
+        if covered.is_empty() && self.paid == Some(order) {
+            covered.push(order);
+        }
+        covered.into_iter().map(|order| Effect::Paid { order }).collect()
     }
 
     fn release(&mut self, signer: &dyn Signer, epoch: Epoch) -> Result<Effects, Rejected> {
@@ -303,7 +349,11 @@ impl Payee {
         if let Some(flight) = self.flight {
             return Err(Reason::InFlight { order: flight.offer.order }.ignore());
         }
-        let earned = self.promised().min(self.view.allocated).max(self.attested);
+        if self.view.expiry == Timestamp::default() {
+            return Err(Reason::NotSeen.ignore());
+        }
+        // Not clamped: what a voucher promises above the earmark a top-up would still pay.
+        let earned = self.earned();
         if self.view.claimed < earned {
             return Err(Reason::NotClaimed { claimed: self.view.claimed, earned }.ignore());
         }

@@ -167,6 +167,9 @@ impl Payer {
             }
         }
         let Issue { leaf, settle_by, .. } = issue;
+        if leaf.provider != self.terms.payee || leaf.lane_number != self.terms.lane.number16() {
+            return Err(Reason::OtherChannel.ignore());
+        }
         if leaf.epoch != self.view.epoch {
             return Err(Reason::WrongEpoch { have: leaf.epoch, need: self.view.epoch }.ignore());
         }
