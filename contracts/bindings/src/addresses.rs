@@ -42,21 +42,12 @@ pub fn court_creation_code() -> Bytes {
 
 /// Creation code of a factory whose vaults answer to `court`.
 pub fn factory_creation_code(court: Address) -> Bytes {
-    with_arguments(
-        &factory::BYTECODE,
-        &factory::constructorCall { court_: court },
-    )
+    with_arguments(&factory::BYTECODE, &factory::constructorCall { court_: court })
 }
 
 /// Creation code of a vault.
 pub fn vault_creation_code(token: Address, court: Address) -> Bytes {
-    with_arguments(
-        &vault::BYTECODE,
-        &vault::constructorCall {
-            token_: token,
-            court_: court,
-        },
-    )
+    with_arguments(&vault::BYTECODE, &vault::constructorCall { token_: token, court_: court })
 }
 
 /// Creation code of the devnet token, which takes no arguments.

@@ -10,9 +10,8 @@ mod addresses;
 mod generated;
 
 pub use addresses::{
-    DEPLOYER, SALT, court_address, court_creation_code, court_deployment, factory_address,
-    factory_creation_code, factory_deployment, token_creation_code, vault_address,
-    vault_address_of, vault_creation_code,
+    DEPLOYER, SALT, court_address, court_creation_code, court_deployment, factory_address, factory_creation_code,
+    factory_deployment, token_creation_code, vault_address, vault_address_of, vault_creation_code,
 };
 pub use generated::{court, factory, token, vault};
 pub use vault::{Bind, Closing, Earmarks, Release, Result, Voucher, WorkOrder};
@@ -41,12 +40,7 @@ pub fn domain(chain_id: u64, vault: Address) -> Eip712Domain {
 
 impl From<Result> for court::Result {
     fn from(result: Result) -> Self {
-        Self {
-            order: result.order,
-            resultsRoot: result.resultsRoot,
-            fuel: result.fuel,
-            seals: result.seals,
-        }
+        Self { order: result.order, resultsRoot: result.resultsRoot, fuel: result.fuel, seals: result.seals }
     }
 }
 

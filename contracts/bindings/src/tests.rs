@@ -11,23 +11,14 @@ const VAULT: Address = address!("0x00000000000000000000000000000000000000a1");
 #[test]
 fn sym_05_type_strings_are_the_protocols() {
     for (have, want) in [
-        (
-            Voucher::eip712_encode_type(),
-            "Voucher(address payee,bytes32 lane,uint96 cumulative,uint24 epoch)",
-        ),
+        (Voucher::eip712_encode_type(), "Voucher(address payee,bytes32 lane,uint96 cumulative,uint24 epoch)"),
         (
             WorkOrder::eip712_encode_type(),
             "WorkOrder(bytes32 work,bytes22 royalty,bytes32 roster,uint8 quorum,uint64 maxFuel,uint40 settleBy)",
         ),
-        (
-            Result::eip712_encode_type(),
-            "Result(bytes32 order,bytes32 resultsRoot,uint64 fuel,bytes32 seals)",
-        ),
+        (Result::eip712_encode_type(), "Result(bytes32 order,bytes32 resultsRoot,uint64 fuel,bytes32 seals)"),
         (Bind::eip712_encode_type(), "Bind(address owner)"),
-        (
-            Release::eip712_encode_type(),
-            "Release(address payer,bytes32 lane,uint24 epoch)",
-        ),
+        (Release::eip712_encode_type(), "Release(address payer,bytes32 lane,uint24 epoch)"),
     ] {
         assert_eq!(have, want);
     }
@@ -39,19 +30,8 @@ fn sym_05_type_strings_are_the_protocols() {
 
 #[test]
 fn sym_05_domain_is_name_version_chain_and_vault() {
-    let typehash = keccak256(
-        "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)",
-    );
-    let by_hand = keccak256(
-        (
-            typehash,
-            keccak256("symbolon"),
-            keccak256("1"),
-            U256::from(31337),
-            VAULT,
-        )
-            .abi_encode(),
-    );
+    let typehash = keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
+    let by_hand = keccak256((typehash, keccak256("symbolon"), keccak256("1"), U256::from(31337), VAULT).abi_encode());
     assert_eq!(domain(31337, VAULT).separator(), by_hand);
 }
 
@@ -71,14 +51,8 @@ fn sym_05_a_voucher_digest_by_hand() {
         U256::from(3u64),
     );
     let domain = domain(1, VAULT);
-    let by_hand = keccak256(
-        [
-            &[0x19, 0x01],
-            domain.separator().as_slice(),
-            keccak256(members.abi_encode()).as_slice(),
-        ]
-        .concat(),
-    );
+    let by_hand =
+        keccak256([&[0x19, 0x01], domain.separator().as_slice(), keccak256(members.abi_encode()).as_slice()].concat());
     assert_eq!(voucher.eip712_signing_hash(&domain), by_hand);
 }
 
@@ -94,10 +68,7 @@ fn selectors_are_the_interfaces() {
         court::slashCall::SIGNATURE,
         "slash(address,(bytes32,bytes32,uint64,bytes32),bytes,(bytes32,bytes32,uint64,bytes32),bytes)"
     );
-    assert_eq!(
-        vault::Claimed::SIGNATURE,
-        "Claimed(address,bytes32,uint256,uint96)"
-    );
+    assert_eq!(vault::Claimed::SIGNATURE, "Claimed(address,bytes32,uint256,uint96)");
     assert_eq!(token::mintCall::SIGNATURE, "mint(address,uint256)");
 }
 
@@ -107,14 +78,8 @@ fn addresses_follow_from_code_and_arguments() {
     let other = address!("0x00000000000000000000000000000000000000b3");
     assert_ne!(court_address(), factory_address());
     assert_ne!(vault_address(token), vault_address(other));
-    assert_eq!(
-        vault_address(token),
-        vault_address_of(factory_address(), court_address(), token)
-    );
-    assert_ne!(
-        vault_address(token),
-        vault_address_of(factory_address(), other, token)
-    );
+    assert_eq!(vault_address(token), vault_address_of(factory_address(), court_address(), token));
+    assert_ne!(vault_address(token), vault_address_of(factory_address(), other, token));
 
     // The last word of the creation code is the last constructor argument.
     let code = vault_creation_code(token, other);
@@ -126,12 +91,8 @@ fn addresses_follow_from_code_and_arguments() {
 
 #[test]
 fn the_courts_result_is_the_vaults() {
-    let result = Result {
-        order: B256::repeat_byte(1),
-        resultsRoot: B256::repeat_byte(2),
-        fuel: 3,
-        seals: B256::repeat_byte(4),
-    };
+    let result =
+        Result { order: B256::repeat_byte(1), resultsRoot: B256::repeat_byte(2), fuel: 3, seals: B256::repeat_byte(4) };
     let courts = court::Result::from(result.clone());
     assert_eq!(courts.eip712_hash_struct(), result.eip712_hash_struct());
 }

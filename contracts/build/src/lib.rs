@@ -12,9 +12,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use foundry_compilers::{
     ProjectBuilder, ProjectPathsConfig, SolcConfig,
-    artifacts::{
-        BytecodeHash, CompactBytecode, EvmVersion, Remapping, Settings, SettingsMetadata,
-    },
+    artifacts::{BytecodeHash, CompactBytecode, EvmVersion, Remapping, Settings, SettingsMetadata},
     solc::{Solc, SolcCompiler, SolcSettings},
 };
 use serde_json::{Value, json};
@@ -58,16 +56,11 @@ pub fn artifact_path(root: &Path, name: &str) -> PathBuf {
 /// When the npm packages are missing, solc is not the pinned version, or the sources do not compile.
 pub fn compile(root: &Path) -> Result<Vec<Artifact>> {
     if !root.join("node_modules").join("solc").is_dir() {
-        bail!(
-            "solc is not installed\nhint: npm ci --ignore-scripts --prefix contracts"
-        );
+        bail!("solc is not installed\nhint: npm ci --ignore-scripts --prefix contracts");
     }
     let solc = Solc::new(root.join("solc")).context("cannot run contracts/solc")?;
     if solc.version_short().to_string() != SOLC_VERSION {
-        bail!(
-            "solc {} is installed, {SOLC_VERSION} is pinned",
-            solc.version
-        );
+        bail!("solc {} is installed, {SOLC_VERSION} is pinned", solc.version);
     }
 
     let paths = ProjectPathsConfig::builder()
@@ -84,10 +77,7 @@ pub fn compile(root: &Path) -> Result<Vec<Artifact>> {
         .build()?;
     let project = ProjectBuilder::<SolcCompiler>::default()
         .paths(paths)
-        .settings(SolcSettings {
-            settings: settings(),
-            cli_settings: Default::default(),
-        })
+        .settings(SolcSettings { settings: settings(), cli_settings: Default::default() })
         .ephemeral()
         .no_artifacts()
         .offline()
@@ -101,18 +91,10 @@ pub fn compile(root: &Path) -> Result<Vec<Artifact>> {
     CONTRACTS
         .iter()
         .map(|name| {
-            let found = output
-                .find_first(name)
-                .ok_or_else(|| anyhow!("no contract {name} in src"))?;
-            let abi = found
-                .abi
-                .as_ref()
-                .ok_or_else(|| anyhow!("{name} has no abi"))?;
+            let found = output.find_first(name).ok_or_else(|| anyhow!("no contract {name} in src"))?;
+            let abi = found.abi.as_ref().ok_or_else(|| anyhow!("{name} has no abi"))?;
             let creation = hex_of(name, found.bytecode.as_ref())?;
-            let deployed = found
-                .deployed_bytecode
-                .as_ref()
-                .and_then(|code| code.bytecode.as_ref());
+            let deployed = found.deployed_bytecode.as_ref().and_then(|code| code.bytecode.as_ref());
             let deployed = hex_of(name, deployed)?;
             Ok(Artifact {
                 name: (*name).to_owned(),
@@ -131,8 +113,7 @@ pub fn write(root: &Path, artifacts: &[Artifact]) -> Result<Vec<String>> {
         if fs::read_to_string(&path).is_ok_and(|old| old == artifact.text) {
             continue;
         }
-        fs::write(&path, &artifact.text)
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        fs::write(&path, &artifact.text).with_context(|| format!("cannot write {}", path.display()))?;
         written.push(artifact.name.clone());
     }
     Ok(written)
@@ -150,9 +131,7 @@ pub fn differences(root: &Path, artifacts: &[Artifact]) -> Result<Vec<String>> {
     }
     for entry in fs::read_dir(root.join("artifacts"))? {
         let file = entry?.file_name();
-        let known = artifacts
-            .iter()
-            .any(|artifact| file.to_str() == Some(&format!("{}.json", artifact.name)));
+        let known = artifacts.iter().any(|artifact| file.to_str() == Some(&format!("{}.json", artifact.name)));
         if !known {
             found.push(format!("{}: no such contract", file.display()));
         }
@@ -178,11 +157,7 @@ fn settings() -> Settings {
 fn hex_of(name: &str, bytecode: Option<&CompactBytecode>) -> Result<String> {
     match bytecode {
         None => Ok("0x".to_owned()),
-        Some(code) => code
-            .object
-            .as_bytes()
-            .map(ToString::to_string)
-            .ok_or_else(|| anyhow!("{name} is not linked")),
+        Some(code) => code.object.as_bytes().map(ToString::to_string).ok_or_else(|| anyhow!("{name} is not linked")),
     }
 }
 
@@ -207,21 +182,13 @@ fn render(name: &str, abi: &Value, creation: &str, deployed: &str) -> Result<Str
 
 /// Names the members of two artifacts that differ.
 fn describe(name: &str, old: &str, new: &str) -> String {
-    let (Ok(Value::Object(old)), Ok(Value::Object(new))) =
-        (serde_json::from_str(old), serde_json::from_str(new))
+    let (Ok(Value::Object(old)), Ok(Value::Object(new))) = (serde_json::from_str(old), serde_json::from_str(new))
     else {
         return format!("{name}: the committed file is not an artifact");
     };
-    let members: Vec<&str> = new
-        .iter()
-        .filter(|(key, value)| old.get(*key) != Some(value))
-        .map(|(key, _)| key.as_str())
-        .collect();
-    if members.is_empty() {
-        format!("{name}: layout of the file")
-    } else {
-        format!("{name}: {}", members.join(", "))
-    }
+    let members: Vec<&str> =
+        new.iter().filter(|(key, value)| old.get(*key) != Some(value)).map(|(key, _)| key.as_str()).collect();
+    if members.is_empty() { format!("{name}: layout of the file") } else { format!("{name}: {}", members.join(", ")) }
 }
 
 #[cfg(test)]
@@ -262,11 +229,7 @@ mod tests {
             assert_eq!(value["contractName"], name);
             assert_eq!(value["compiler"]["solc"], SOLC_VERSION);
             let deployed = value["deployedBytecode"].as_str().unwrap();
-            assert_eq!(
-                deployed == "0x",
-                name == "IVault",
-                "only an interface has no code"
-            );
+            assert_eq!(deployed == "0x", name == "IVault", "only an interface has no code");
             assert!(deployed.len() < 2 * 24_576, "{name} is too large to deploy");
         }
     }
@@ -275,33 +238,16 @@ mod tests {
     fn differences_name_the_member_and_the_stranger() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
-        let artifact = Artifact {
-            name: "A".to_owned(),
-            text: render("A", &json!([]), "0x01", "0x02").unwrap(),
-        };
+        let artifact = Artifact { name: "A".to_owned(), text: render("A", &json!([]), "0x01", "0x02").unwrap() };
         assert_eq!(write(root, std::slice::from_ref(&artifact)).unwrap(), ["A"]);
-        assert!(
-            differences(root, std::slice::from_ref(&artifact))
-                .unwrap()
-                .is_empty()
-        );
-        assert!(
-            write(root, std::slice::from_ref(&artifact))
-                .unwrap()
-                .is_empty()
-        );
+        assert!(differences(root, std::slice::from_ref(&artifact)).unwrap().is_empty());
+        assert!(write(root, std::slice::from_ref(&artifact)).unwrap().is_empty());
 
-        let other = Artifact {
-            name: "A".to_owned(),
-            text: render("A", &json!([]), "0x03", "0x02").unwrap(),
-        };
+        let other = Artifact { name: "A".to_owned(), text: render("A", &json!([]), "0x03", "0x02").unwrap() };
         assert_eq!(differences(root, &[other]).unwrap(), ["A: bytecode"]);
         assert_eq!(differences(root, &[]).unwrap(), ["A.json: no such contract"]);
         fs::write(artifact_path(root, "A"), "junk").unwrap();
-        assert_eq!(
-            differences(root, &[artifact]).unwrap(),
-            ["A: the committed file is not an artifact"]
-        );
+        assert_eq!(differences(root, &[artifact]).unwrap(), ["A: the committed file is not an artifact"]);
     }
 
     #[test]

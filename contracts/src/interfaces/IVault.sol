@@ -77,8 +77,10 @@ interface IVault {
     event Revoked(address indexed owner, address indexed key);
     /// @notice Earmarks opened or topped up: `words` as in Earmarks, `expiry` the value asked for.
     event Opened(address indexed key, bytes32 indexed lane, uint40 expiry, bytes32[] words);
-    /// @notice One header of a claim: bit i of `paid` is set when row i moved `claimed`.
+    /// @notice One header of a claim: bit i of `paid` is set when row i moved `claimed`. `credited` is the
+    /// payee's part, net of royalty. One event for every header, also when nothing in it paid.
     event Claimed(address indexed payee, bytes32 indexed lane, uint256 paid, uint96 credited);
+    /// @notice `epoch` is the one that ended; `refund` went to the key's owner.
     event Released(address indexed key, address indexed payee, bytes32 indexed lane, uint24 epoch, uint96 refund);
     event PaidMany(address indexed from, bytes32[] words);
     event ResultsSettled(
@@ -145,15 +147,20 @@ interface IVault {
     function ownerOf(address key) external view returns (address owner, bool revoked);
     function burnedStake() external view returns (uint96);
 
+    /// @notice Pulls tokens from the caller and credits what arrived to the beneficiary.
     function deposit(address beneficiary, uint96 amount) external returns (uint96 credited);
+    /// @notice The same with an EIP-2612 permit of the caller; a failing permit is ignored if the allowance suffices.
     function depositWithPermit(address beneficiary, uint96 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s)
         external
         returns (uint96 credited);
     /// @notice Pays out from the caller's account, or from that of a key the caller owns.
     function withdraw(address account, address to, uint96 amount) external;
+    /// @notice Gives away parts of the caller's balance: each word is payee (20 bytes) and amount (12).
     function payMany(bytes32[] calldata words) external;
 
+    /// @notice Makes the caller the key's owner for ever; the key signed Bind with the caller as owner.
     function bind(address key, bytes calldata signature) external;
+    /// @notice Ends new earmarks for a key of the caller's; existing ones stay good.
     function revoke(address key) external;
 
     /* ---------- channels ---------- */
@@ -164,13 +171,15 @@ interface IVault {
         view
         returns (uint96 allocated, uint96 claimed, uint24 epoch, uint40 expiry);
 
-    /// @notice Earmarks parts of the caller's balance, or tops up. `key` is the caller or a key it owns.
+    /// @notice Earmarks parts of the caller's balance, or tops up. `key` is the caller or a key it owns. An amount of
+    /// zero only extends. Nothing may be earmarked in the last epoch (EpochExhausted), which cannot be released.
     function open(address key, uint40 expiry, Earmarks[] calldata earmarks) external;
     /// @notice Takes back what is left of channels that expired or whose payee signed a Release.
     function release(address key, bytes32 lane, Closing[] calldata rows) external returns (uint96 refund);
 
     /// @notice Claims for the caller. Records: repeated lane (32), count (1), count x
-    /// [compact signature (64), cumulative (12), epoch (3)]. `payTo` non-zero pays the whole balance out.
+    /// [compact signature (64), cumulative (12), epoch (3)]. `payTo` non-zero pays the whole balance out; if the token's
+    /// transfer fails, the credit stays.
     function claim(bytes calldata records, address payTo) external returns (uint96 credited);
     /// @notice Claims for others. Records: repeated payee (20), lane (32), count (1), count x 79 bytes as in `claim`.
     function claimFor(bytes calldata records) external returns (uint96 credited);
@@ -192,11 +201,16 @@ interface IVault {
 
     /* ---------- stake ---------- */
 
+    /// @notice Moves balance into the stake and cancels a running timer; zero only cancels.
     function stake(uint96 amount) external;
+    /// @notice Starts the timer for the whole stake; reverts StakeLocked while one runs.
     function requestUnstake() external;
+    /// @notice After the timer, credits the whole stake to the caller's balance.
     function withdrawStake() external returns (uint96 amount);
+    /// @notice For the court alone: takes the whole stake, once for one order.
     function slash(address provider, bytes32 order, address reporter) external returns (uint96 taken, uint96 reward);
     function slashedFor(address provider, bytes32 order) external view returns (bool);
+    /// @notice Announces a provider; it must have a stake. At most 1,024 bytes in all.
     function register(bytes calldata peerId, bytes calldata signature, bytes calldata addresses) external;
 
     /* ---------- digests, for any client to check itself against ---------- */

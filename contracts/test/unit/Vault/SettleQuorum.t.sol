@@ -192,7 +192,7 @@ contract SettleQuorumTest is Fixture {
         bytes memory signature = orderSignature(p);
         bytes memory rows = rowsOf(p, 3);
         bytes32[] memory others = othersOf(p, 3);
-        uint8[4] memory wrong = [0, 7, 5, 0x81];
+        uint8[5] memory wrong = [0, 7, 5, 0x81, 0x83];
         for (uint256 i; i < wrong.length; ++i) {
             refuses(IVault.BadRoster.selector);
             vault.settleQuorum(p.order, signature, p.resultsRoot, p.fuel, wrong[i], rows, others);
