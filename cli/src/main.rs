@@ -1,2 +1,55 @@
-//! The `symbolon` command.
-fn main() {}
+//! The `symbolon` command: results on stdout, everything for people on stderr.
+
+mod args;
+mod commands;
+mod fail;
+mod keys;
+mod network;
+mod output;
+mod speech;
+
+use args::{Cli, Command};
+use clap::Parser;
+use fail::Failure;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SYMBOLON_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(cli) {
+        Ok(code) => code,
+        Err(failure) => {
+            output::note(&failure.to_string());
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    if let Command::Exec(args) = &cli.command {
+        // Needs neither a network nor a runtime.
+        return commands::exec::run(args);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::tool(format!("cannot start the async runtime: {e}")))?;
+    let global = cli.global;
+    runtime.block_on(async move {
+        match cli.command {
+            Command::Devnet { dir, command } => commands::devnet::run(&dir, command, &global).await,
+            Command::Key { command } => keys::run(&command, &global.data, &global.password, global.json),
+            Command::Provider { command: args::ProviderCommand::Run(args) } => {
+                commands::provider::run(&args, &global).await
+            }
+            Command::Flite(args) => commands::flite::run(&args, &global).await,
+            Command::Vault { network, command } => commands::vault::run(&network, command, &global).await,
+            Command::Channel { network, command } => commands::channel::run(&network, command, &global).await,
+            Command::Demo(args) => commands::demo::run(&args, &global).await,
+            Command::Exec(_) => Ok(()),
+        }
+        .map(|()| ExitCode::SUCCESS)
+    })
+}

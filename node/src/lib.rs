@@ -1,1 +1,44 @@
-//! Placeholder.
+//! The node: providers and requestors as shells around the machines.
+//!
+//! ```text
+//!  market ── who works with whom          content, executor ── what is computed
+//!  quorum ── what is true                 channel ── what is owed
+//!        \_________ provider / requestor: one task each ________/
+//!              net, store, settlement: what is said, kept, paid
+//! ```
+//!
+//! **Architecture invariant.** No rule of the protocol lives here. A provider or
+//! requestor hands inputs, the time and randomness to machines and carries out
+//! their effects in order; [`now`] is the only clock. Nothing leaves a node
+//! before what it depends on is durable.
+
+mod content_store;
+mod context;
+mod convert;
+mod event;
+mod funds;
+mod known;
+mod listing;
+mod outbox;
+mod peer;
+mod policy;
+mod provider;
+mod registry;
+mod requestor;
+mod serve;
+mod snapshot;
+
+pub use content_store::ContentStore;
+pub use context::{Context, NodeConfig, NodeError, engine, now};
+pub use event::{Event, Events, JobReport, ProviderPart};
+pub use funds::{deposit, ensure_balance, ensure_stake};
+pub use known::{KnownChannel, Role, known_channels, open_store};
+pub use listing::UseError;
+pub use outbox::Outbox;
+pub use peer::{CallError, FetchError, Peer, PeerError};
+pub use policy::{ProviderTerms, RequestorTerms, TermsRefused, Timing, UNSTAKE_SECS};
+pub use provider::{Fault, Provider, ProviderConfig};
+pub use requestor::{
+    DrawRules, JobError, JobSpec, Requestor, UnitOutput, UnitSpec, batches, grouping,
+};
+pub use symbolon_market::Candidate;

@@ -207,15 +207,10 @@ impl Layout {
     /// the last child is the tree of its span and nothing else.
     pub(crate) fn of(span: u64) -> Self {
         if span <= CHUNK_SPAN {
-            return Self::Leaf {
-                len: usize::try_from(span).unwrap_or(CHUNK_SIZE),
-            };
+            return Self::Leaf { len: usize::try_from(span).unwrap_or(CHUNK_SIZE) };
         }
         let mut child_span = CHUNK_SPAN;
-        while child_span
-            .checked_mul(REFS)
-            .is_some_and(|capacity| capacity < span)
-        {
+        while child_span.checked_mul(REFS).is_some_and(|capacity| capacity < span) {
             child_span = child_span.saturating_mul(REFS);
         }
         let children = span.div_ceil(child_span);
@@ -245,22 +240,11 @@ mod tests {
     fn sym_36_layout_of_boundary_spans() {
         assert_eq!(Layout::of(0), Layout::Leaf { len: 0 });
         assert_eq!(Layout::of(4096), Layout::Leaf { len: 4096 });
-        assert_eq!(
-            Layout::of(4097),
-            Layout::Node { children: 2, child_span: 4096, last_span: 1 }
-        );
-        assert_eq!(
-            Layout::of(524_288),
-            Layout::Node { children: 128, child_span: 4096, last_span: 4096 }
-        );
-        assert_eq!(
-            Layout::of(524_289),
-            Layout::Node { children: 2, child_span: 524_288, last_span: 1 }
-        );
+        assert_eq!(Layout::of(4097), Layout::Node { children: 2, child_span: 4096, last_span: 1 });
+        assert_eq!(Layout::of(524_288), Layout::Node { children: 128, child_span: 4096, last_span: 4096 });
+        assert_eq!(Layout::of(524_289), Layout::Node { children: 2, child_span: 524_288, last_span: 1 });
         // The largest span has a shape too: nothing overflows.
-        let Layout::Node { children, .. } = Layout::of(u64::MAX) else {
-            unreachable!()
-        };
+        let Layout::Node { children, .. } = Layout::of(u64::MAX) else { unreachable!() };
         assert!(children <= REFS_PER_CHUNK);
     }
 
@@ -276,20 +260,10 @@ mod tests {
 
     #[test]
     fn sym_36_stored_form_round_trips_and_refuses_bad_lengths() {
-        let chunk = Chunk {
-            address: chunk_address(3, b"abc").unwrap(),
-            span: 3,
-            payload: b"abc",
-        };
+        let chunk = Chunk { address: chunk_address(3, b"abc").unwrap(), span: 3, payload: b"abc" };
         assert_eq!(parse_stored(&chunk.stored()).unwrap(), (3, &b"abc"[..]));
         assert_eq!(parse_stored(&[0; 7]), Err(ChunkError::TooShort { len: 7 }));
-        assert_eq!(
-            parse_stored(&[0; MAX_STORED + 1]),
-            Err(ChunkError::TooLong { len: CHUNK_SIZE + 1 })
-        );
-        assert_eq!(
-            chunk_address(0, &[0; CHUNK_SIZE + 1]),
-            Err(ChunkError::TooLong { len: CHUNK_SIZE + 1 })
-        );
+        assert_eq!(parse_stored(&[0; MAX_STORED + 1]), Err(ChunkError::TooLong { len: CHUNK_SIZE + 1 }));
+        assert_eq!(chunk_address(0, &[0; CHUNK_SIZE + 1]), Err(ChunkError::TooLong { len: CHUNK_SIZE + 1 }));
     }
 }

@@ -141,10 +141,7 @@ impl Joiner {
             self.root_asked = true;
             return vec![self.root];
         }
-        let mut room = self
-            .window
-            .saturating_sub(self.buffered)
-            .saturating_sub(self.asked.len());
+        let mut room = self.window.saturating_sub(self.buffered).saturating_sub(self.asked.len());
         // What stands first must stay fetchable, or a full buffer waits for ever.
         if self.asked.is_empty() {
             room = room.max(1);
@@ -196,16 +193,10 @@ impl Joiner {
         let (span, payload) = parse_stored(stored)?;
         let found = chunk_address(span, payload)?;
         if found != *address {
-            return Err(JoinError::WrongHash {
-                wanted: *address,
-                found,
-            });
+            return Err(JoinError::WrongHash { wanted: *address, found });
         }
         if is_root && span > self.max_len {
-            return Err(JoinError::TooLong {
-                len: span,
-                max: self.max_len,
-            });
+            return Err(JoinError::TooLong { len: span, max: self.max_len });
         }
         let layout = Layout::of(span);
         if layout.payload_len() != payload.len() {
@@ -227,11 +218,7 @@ impl Joiner {
             if let Some(Item::Wanted { span: expected, .. }) = self.items.get(offset)
                 && *expected != span
             {
-                return Err(JoinError::WrongSpan {
-                    address: *address,
-                    expected: *expected,
-                    found: span,
-                });
+                return Err(JoinError::WrongSpan { address: *address, expected: *expected, found: span });
             }
         }
         self.asked.remove(address);
@@ -248,11 +235,7 @@ impl Joiner {
                 self.items.insert(offset, Item::Data(payload.to_vec()));
                 self.buffered = self.buffered.saturating_add(1);
             }
-            Layout::Node {
-                children,
-                child_span,
-                last_span,
-            } => {
+            Layout::Node { children, child_span, last_span } => {
                 self.items.remove(&offset);
                 let mut at = offset;
                 for (i, reference) in payload.chunks_exact(SEGMENT_SIZE).enumerate() {
@@ -260,14 +243,8 @@ impl Joiner {
                     address.copy_from_slice(reference);
                     let last = i.saturating_add(1) == children;
                     let span = if last { last_span } else { child_span };
-                    self.items.insert(
-                        at,
-                        Item::Wanted {
-                            address: ContentRef::from_bytes(address),
-                            span,
-                            asked: false,
-                        },
-                    );
+                    self.items
+                        .insert(at, Item::Wanted { address: ContentRef::from_bytes(address), span, asked: false });
                     at = at.saturating_add(span);
                 }
             }

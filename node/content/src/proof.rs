@@ -1,8 +1,8 @@
 //! Proofs that one 32-byte segment belongs to a reference.
 
 use crate::chunk::{
-    BMT_LEVELS, CHUNK_SIZE, ChunkError, Layout, REFS_PER_CHUNK, SEGMENT_SIZE, address_of_root,
-    hash_pair, parse_stored, sisters,
+    BMT_LEVELS, CHUNK_SIZE, ChunkError, Layout, REFS_PER_CHUNK, SEGMENT_SIZE, address_of_root, hash_pair, parse_stored,
+    sisters,
 };
 use symbolon_primitives::ContentRef;
 
@@ -73,17 +73,10 @@ impl SegmentProof {
             return Err(ChunkError::TooLong { len: payload.len() }.into());
         }
         if usize::from(index) >= REFS_PER_CHUNK {
-            return Err(ProofError::NoSuchSegment {
-                index: u64::from(index),
-            });
+            return Err(ProofError::NoSuchSegment { index: u64::from(index) });
         }
         let (segment, sisters) = sisters(payload, usize::from(index));
-        Ok(Self {
-            span,
-            index,
-            segment,
-            sisters,
-        })
+        Ok(Self { span, index, segment, sisters })
     }
 
     /// The chunk address that this proof leads to.
@@ -92,11 +85,7 @@ impl SegmentProof {
         let mut node = self.segment;
         let mut at = self.index;
         for sister in &self.sisters {
-            node = if at & 1 == 0 {
-                hash_pair(&node, sister)
-            } else {
-                hash_pair(sister, &node)
-            };
+            node = if at & 1 == 0 { hash_pair(&node, sister) } else { hash_pair(sister, &node) };
             at >>= 1;
         }
         address_of_root(self.span, &node)
@@ -108,19 +97,10 @@ impl SegmentProof {
     /// [`ProofError::NoSuchSegment`] and [`ProofError::WrongAddress`].
     pub fn verify(&self, address: &ContentRef) -> Result<(), ProofError> {
         if usize::from(self.index) >= REFS_PER_CHUNK {
-            return Err(ProofError::NoSuchSegment {
-                index: u64::from(self.index),
-            });
+            return Err(ProofError::NoSuchSegment { index: u64::from(self.index) });
         }
         let found = self.address();
-        if found == *address {
-            Ok(())
-        } else {
-            Err(ProofError::WrongAddress {
-                wanted: *address,
-                found,
-            })
-        }
+        if found == *address { Ok(()) } else { Err(ProofError::WrongAddress { wanted: *address, found }) }
     }
 }
 
@@ -149,16 +129,11 @@ impl FileProof {
             let stored = source(&address).ok_or(ProofError::Missing { address })?;
             let (span, payload) = parse_stored(&stored)?;
             if within >= span {
-                return Err(ProofError::BeyondEnd {
-                    offset: within,
-                    len: span,
-                });
+                return Err(ProofError::BeyondEnd { offset: within, len: span });
             }
             let layout = Layout::of(span);
             if layout.payload_len() != payload.len() {
-                return Err(ProofError::WrongShape {
-                    level: levels.len(),
-                });
+                return Err(ProofError::WrongShape { level: levels.len() });
             }
             let (index, rest) = place(layout, within);
             let proof = SegmentProof::new(span, payload, index)?;
@@ -179,11 +154,7 @@ impl FileProof {
     ///
     /// # Errors
     /// Any [`ProofError`] but `Missing` and `Chunk`.
-    pub fn verify(
-        &self,
-        root: &ContentRef,
-        offset: u64,
-    ) -> Result<([u8; SEGMENT_SIZE], u64), ProofError> {
+    pub fn verify(&self, root: &ContentRef, offset: u64) -> Result<([u8; SEGMENT_SIZE], u64), ProofError> {
         let mut address = *root;
         let mut within = offset;
         let mut expected: Option<u64> = None;
@@ -197,10 +168,7 @@ impl FileProof {
                 Some(_) => return Err(ProofError::WrongShape { level }),
             }
             if within >= proof.span {
-                return Err(ProofError::BeyondEnd {
-                    offset: within,
-                    len: proof.span,
-                });
+                return Err(ProofError::BeyondEnd { offset: within, len: proof.span });
             }
             let layout = Layout::of(proof.span);
             let (index, rest) = place(layout, within);
@@ -209,14 +177,7 @@ impl FileProof {
                 return Err(ProofError::WrongShape { level });
             }
             match (rest, layout) {
-                (
-                    Some(rest),
-                    Layout::Node {
-                        children,
-                        child_span,
-                        last_span,
-                    },
-                ) => {
+                (Some(rest), Layout::Node { children, child_span, last_span }) => {
                     address = ContentRef::from_bytes(proof.segment);
                     within = rest;
                     let is_tail = usize::from(index).saturating_add(1) == children;
@@ -225,9 +186,7 @@ impl FileProof {
                 _ => return Ok((proof.segment, len)),
             }
         }
-        Err(ProofError::WrongShape {
-            level: self.levels.len(),
-        })
+        Err(ProofError::WrongShape { level: self.levels.len() })
     }
 }
 

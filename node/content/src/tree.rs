@@ -39,12 +39,7 @@ where
 {
     /// A splitter that gives every chunk to `sink`.
     pub fn new(sink: S) -> Self {
-        Self {
-            sink,
-            leaf: Vec::with_capacity(CHUNK_SIZE),
-            levels: Vec::new(),
-            len: 0,
-        }
+        Self { sink, leaf: Vec::with_capacity(CHUNK_SIZE), levels: Vec::new(), len: 0 }
     }
 
     /// Takes more bytes.
@@ -90,19 +85,12 @@ where
             // The empty byte string is one chunk without bytes.
             None => self.emit(0, &[])?,
         };
-        Ok(Root {
-            reference,
-            len: self.len,
-        })
+        Ok(Root { reference, len: self.len })
     }
 
     fn emit(&mut self, span: u64, payload: &[u8]) -> Result<ContentRef, E> {
         let address = address_of_root(span, &merkle_root(payload));
-        (self.sink)(&Chunk {
-            address,
-            span,
-            payload,
-        })?;
+        (self.sink)(&Chunk { address, span, payload })?;
         Ok(address)
     }
 

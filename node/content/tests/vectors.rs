@@ -5,8 +5,8 @@
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use symbolon_content::{
-    CHUNK_SIZE, ContentRef, FileProof, JoinError, Joiner, ProofError, SegmentProof, Splitter,
-    chunk_address, join, reference, split,
+    CHUNK_SIZE, ContentRef, FileProof, JoinError, Joiner, ProofError, SegmentProof, Splitter, chunk_address, join,
+    reference, split,
 };
 
 fn vectors() -> serde_json::Value {
@@ -103,10 +103,7 @@ fn sym_36_a_flipped_byte_in_any_chunk_is_refused() {
         let at = (i * 37) % chunk.len();
         chunk[at] ^= 1 << (i % 8);
         let error = join(root, u64::MAX, |address| broken.get(address).cloned()).unwrap_err();
-        assert!(
-            matches!(&error, JoinError::WrongHash { wanted, .. } if wanted == address),
-            "{error}"
-        );
+        assert!(matches!(&error, JoinError::WrongHash { wanted, .. } if wanted == address), "{error}");
     }
 }
 
@@ -158,17 +155,15 @@ fn sym_36_lying_trees_are_refused() {
 
 #[test]
 fn sym_36_joiner_batches_requests_and_stays_in_its_window() {
-    let bytes: Vec<u8> = (0..200 * CHUNK_SIZE as u32).flat_map(|i| (i / 7).to_le_bytes()).take(200 * CHUNK_SIZE).collect();
+    let bytes: Vec<u8> =
+        (0..200 * CHUNK_SIZE as u32).flat_map(|i| (i / 7).to_le_bytes()).take(200 * CHUNK_SIZE).collect();
     let (root, store) = chunks_of(&bytes);
     let mut joiner = Joiner::new(root, u64::MAX, 16);
     assert_eq!(joiner.wanted(10), vec![root]);
     assert!(joiner.wanted(10).is_empty());
     joiner.forget(&root);
     assert_eq!(joiner.wanted(10), vec![root]);
-    assert!(matches!(
-        joiner.supply(&ContentRef::from_bytes([1; 32]), &[0; 9]),
-        Err(JoinError::NotWanted { .. })
-    ));
+    assert!(matches!(joiner.supply(&ContentRef::from_bytes([1; 32]), &[0; 9]), Err(JoinError::NotWanted { .. })));
     joiner.supply(&root, &store[&root]).unwrap();
     assert_eq!(joiner.len(), Some(bytes.len() as u64));
 

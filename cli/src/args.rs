@@ -1,0 +1,348 @@
+//! The command line, apart from what it does.
+
+use crate::keys::{KeyCommand, PasswordArgs};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use symbolon_primitives::{Address, Amount};
+
+/// Rent out idle machines, or rent them: results that agree get paid on chain
+#[derive(Debug, Parser)]
+#[command(name = "symbolon", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// Print results as JSON on stdout, one object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Folder with this party's key, peer identity and state
+    #[arg(long, global = true, value_name = "DIR", env = "SYMBOLON_DATA", default_value = ".symbolon/data")]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) password: PasswordArgs,
+}
+
+/// Which chain and vault to use.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct NetworkArgs {
+    /// Network file, as `symbolon devnet up` writes it
+    #[arg(long, value_name = "FILE", env = "SYMBOLON_NETWORK", default_value = ".symbolon/devnet/network.json")]
+    pub(crate) network: PathBuf,
+    /// RPC endpoint, instead of the network file's
+    #[arg(long, value_name = "URL", env = "SYMBOLON_RPC")]
+    pub(crate) rpc: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start, look at, or stop a local chain with the contracts on it
+    Devnet {
+        /// Folder of the devnet
+        #[arg(long, value_name = "DIR", default_value = ".symbolon/devnet")]
+        dir: PathBuf,
+        #[command(subcommand)]
+        command: DevnetCommand,
+    },
+    /// Make keys and show their addresses
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// Rent this machine out
+    Provider {
+        #[command(subcommand)]
+        command: ProviderCommand,
+    },
+    /// Speak a text on strangers' machines and join the sound
+    #[command(after_help = "Example:\n  symbolon flite --subtasks 6 --budget 5 story.txt story.wav")]
+    Flite(FliteArgs),
+    /// Money in the vault
+    Vault {
+        #[command(flatten)]
+        network: NetworkArgs,
+        #[command(subcommand)]
+        command: VaultCommand,
+    },
+    /// Channels and the vouchers in them
+    Channel {
+        #[command(flatten)]
+        network: NetworkArgs,
+        #[command(subcommand)]
+        command: ChannelCommand,
+    },
+    /// Run a module once, here, in the sandbox providers use
+    #[command(
+        after_help = "Example:\n  symbolon exec --dir .::/ --env LANG=C module.wasm -- -o out.txt\n\nThe exit status is the guest's; 134 after a trap, 137 when the fuel ran out."
+    )]
+    Exec(ExecArgs),
+    /// Run the whole story on this machine: devnet, strangers, a spoken text, payment
+    Demo(DemoArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DevnetCommand {
+    /// Start anvil, deploy the contracts, write the network file
+    Up {
+        /// Port of the RPC endpoint; 0 takes a free one
+        #[arg(long, default_value_t = 8545)]
+        port: u16,
+    },
+    /// Hold the chain in the foreground
+    #[command(hide = true)]
+    Serve {
+        /// Port of the RPC endpoint; 0 takes a free one
+        #[arg(long, default_value_t = 8545)]
+        port: u16,
+    },
+    /// Say whether it runs, where, and at which block
+    Status,
+    /// Stop it
+    Down,
+    /// Give an address ether for gas and tokens to spend
+    Fund {
+        /// Who gets them
+        address: Address,
+        /// Tokens, such as 10 or 0.5
+        #[arg(long, default_value = "100", value_parser = crate::output::parse_tokens)]
+        tokens: Amount,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProviderCommand {
+    /// Stake, register, and work until stopped
+    Run(ProviderArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ProviderArgs {
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+    /// Where to listen
+    #[arg(long, value_name = "MULTIADDR", default_value = "/ip4/127.0.0.1/tcp/0")]
+    pub(crate) listen: Vec<String>,
+    /// Price of one Gfuel, in tokens
+    #[arg(long, default_value = "0.001", value_parser = crate::output::parse_tokens)]
+    pub(crate) rate: Amount,
+    /// Price of an order, in tokens
+    #[arg(long, default_value = "0", value_parser = crate::output::parse_tokens)]
+    pub(crate) flat: Amount,
+    /// Stake to keep in the vault, in tokens
+    #[arg(long, default_value = "10", value_parser = crate::output::parse_tokens)]
+    pub(crate) stake: Amount,
+    /// The most to work ahead of the money of one payer, in tokens
+    #[arg(long, default_value = "100", value_parser = crate::output::parse_tokens)]
+    pub(crate) exposure: Amount,
+    /// The exposure to a payer key that has paid nothing yet, in tokens
+    #[arg(long, default_value = "10", value_parser = crate::output::parse_tokens)]
+    pub(crate) unproven: Amount,
+    /// Claim vouchers once they are worth this much together, in tokens
+    #[arg(long, default_value = "10", value_parser = crate::output::parse_tokens)]
+    pub(crate) claim_at: Amount,
+    /// What one ether is worth in tokens, for weighing claims against their gas
+    #[arg(long, default_value = "0", value_parser = crate::output::parse_tokens)]
+    pub(crate) ether_price: Amount,
+    /// Misbehave on purpose, to show what becomes of it
+    #[arg(long, hide = true, value_enum)]
+    pub(crate) fault: Option<FaultArg>,
+}
+
+/// How a provider of the demo misbehaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum FaultArg {
+    /// Flips a byte in what it returns.
+    FlipByte,
+    /// Dies in the middle of its work.
+    Die,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct FliteArgs {
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+    /// The text, in UTF-8
+    pub(crate) input: PathBuf,
+    /// The WAV file to write
+    pub(crate) output: PathBuf,
+    /// Parts the text is split into
+    #[arg(long, default_value_t = 6)]
+    pub(crate) subtasks: usize,
+    /// The most to spend, in tokens
+    #[arg(long, default_value = "1", value_parser = crate::output::parse_tokens)]
+    pub(crate) budget: Amount,
+    /// The most to pay for one Gfuel, in tokens
+    #[arg(long, default_value = "0.01", value_parser = crate::output::parse_tokens)]
+    pub(crate) bid: Amount,
+    /// Replicas that work at once; as many must agree
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=4))]
+    pub(crate) redundancy: u8,
+    /// Parts given to the same replicas at once
+    #[arg(long, default_value_t = 2)]
+    pub(crate) batch: usize,
+    /// Split at ends of sentences, which sounds better
+    #[arg(long)]
+    pub(crate) sentences: bool,
+    /// Voice
+    #[arg(long, default_value = "kal")]
+    pub(crate) voice: String,
+    /// The flite module
+    #[arg(long, value_name = "FILE", env = "SYMBOLON_FLITE")]
+    pub(crate) module: Option<PathBuf>,
+    /// Time for the whole job
+    #[arg(long, default_value = "00:10:00", value_parser = parse_hms)]
+    pub(crate) task_timeout: u64,
+    /// Time for one part
+    #[arg(long, default_value = "00:01:00", value_parser = parse_hms)]
+    pub(crate) subtask_timeout: u64,
+    /// Print every event as JSON on stdout
+    #[arg(long, hide = true)]
+    pub(crate) events: bool,
+    /// Fix the randomness of the draw (demo and tests)
+    #[arg(long, hide = true, value_name = "HEX")]
+    pub(crate) draw_seed: Option<symbolon_primitives::Nonce>,
+    /// Sign no vouchers (demo of a silent requestor)
+    #[arg(long, hide = true)]
+    pub(crate) withhold_vouchers: bool,
+    /// Offers to wait for
+    #[arg(long, hide = true)]
+    pub(crate) await_offers: Option<usize>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum VaultCommand {
+    /// What the vault holds for this key, or for an address
+    Balance {
+        /// Whose; this key's when absent
+        address: Option<Address>,
+    },
+    /// Move tokens from the wallet into the vault
+    Deposit {
+        /// Tokens, such as 10 or 0.5
+        #[arg(value_parser = crate::output::parse_tokens)]
+        amount: Amount,
+    },
+    /// Move free balance out of the vault
+    Withdraw {
+        /// Tokens; everything free when absent
+        #[arg(value_parser = crate::output::parse_tokens)]
+        amount: Option<Amount>,
+        /// Where to; this key's own address when absent
+        #[arg(long)]
+        to: Option<Address>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ChannelCommand {
+    /// Every channel this data folder knows, with what it holds and what is promised
+    Ls,
+    /// Take back what expired channels of this key have left
+    Release,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ExecArgs {
+    /// An environment variable for the guest
+    #[arg(long, value_name = "K=V", value_parser = parse_env)]
+    pub(crate) env: Vec<(String, String)>,
+    /// A host folder the guest sees; what it writes there comes back
+    #[arg(long, value_name = "HOST[::GUEST]")]
+    pub(crate) dir: Vec<String>,
+    /// The most fuel to burn
+    #[arg(long, default_value_t = 1_000_000_000_000)]
+    pub(crate) fuel: u64,
+    /// The WebAssembly module
+    pub(crate) module: PathBuf,
+    /// The guest's arguments
+    #[arg(last = true)]
+    pub(crate) args: Vec<String>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// What happens
+    #[arg(long, value_enum, default_value = "speech")]
+    pub(crate) scenario: Scenario,
+    /// Write the facts as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// The text to speak, in UTF-8
+    #[arg(long, value_name = "FILE")]
+    pub(crate) text: Option<PathBuf>,
+    /// Providers in all, one liar and one that dies among them
+    #[arg(long, value_name = "N")]
+    pub(crate) providers: Option<usize>,
+    /// Replicas that work at once; as many must agree
+    #[arg(long, value_name = "K", default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=4))]
+    pub(crate) redundancy: u8,
+    /// Parts the text is split into
+    #[arg(long, default_value_t = 12)]
+    pub(crate) subtasks: usize,
+    /// Budget, in tokens
+    #[arg(long, default_value = "5", value_parser = crate::output::parse_tokens)]
+    pub(crate) budget: Amount,
+    /// Leave the devnet and the nodes running
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Port of the devnet; 0 takes a free one
+    #[arg(long, default_value_t = 0)]
+    pub(crate) port: u16,
+    /// Where everything of this run goes
+    #[arg(long, value_name = "DIR", default_value = "out/demo")]
+    pub(crate) out: PathBuf,
+}
+
+/// What the demo shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Scenario {
+    /// A text is spoken and paid for
+    Speech,
+    /// The requestor dies before it pays; the providers settle by quorum
+    SilentRequestor,
+}
+
+fn parse_env(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
+        _ => Err("expected NAME=VALUE".into()),
+    }
+}
+
+fn parse_hms(text: &str) -> Result<u64, String> {
+    let wrong = || "expected HH:MM:SS, more than zero".to_owned();
+    let parts: Vec<&str> = text.split(':').collect();
+    let [hours, minutes, seconds] = parts.as_slice() else { return Err(wrong()) };
+    let number = |s: &str, below: u64| match s.parse::<u64>() {
+        Ok(n) if s.len() == 2 && n < below => Ok(n),
+        _ => Err(wrong()),
+    };
+    let secs = number(hours, 100)? * 3600 + number(minutes, 60)? * 60 + number(seconds, 60)?;
+    if secs == 0 { Err(wrong()) } else { Ok(secs) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_and_variables() {
+        assert_eq!(parse_hms("00:10:00"), Ok(600));
+        for bad in ["", "00:00:00", "1:2:3", "00:60:00", "10:00", "-1:00:00"] {
+            assert!(parse_hms(bad).is_err(), "{bad}");
+        }
+        assert_eq!(parse_env("A=b=c"), Ok(("A".into(), "b=c".into())));
+        assert!(parse_env("=x").is_err());
+    }
+}

@@ -1,0 +1,178 @@
+//! The demo's child processes: each is one stranger with a folder of its own.
+
+use crate::fail::{Failure, Hint};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+use symbolon_node::Event;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    sync::mpsc,
+    time::timeout,
+};
+
+/// Events of one child that may wait.
+const WAITING_EVENTS: usize = 1024;
+
+/// A running child and what it says.
+pub(super) struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+    events: mpsc::Receiver<Event>,
+}
+
+impl Process {
+    /// Starts `symbolon ARGS` with its data in `data`; its stderr goes to a log file there.
+    /// Unless `keep`, the child ends when this process does, however that ends.
+    pub(super) fn start(name: &str, data: &Path, args: &[String], keep: bool) -> Result<Self, Failure> {
+        let exe = std::env::current_exe().map_err(|e| Failure::tool(format!("cannot find this program: {e}")))?;
+        let log = data.join("log.txt");
+        let failed = |e: std::io::Error| Failure::tool(format!("cannot start {name}: {e}"));
+        let stderr = std::fs::OpenOptions::new().create(true).append(true).open(&log).map_err(failed)?;
+        let mut command = Command::new(exe);
+        command
+            .args(args)
+            .arg("--data")
+            .arg(data)
+            .arg("--password-file")
+            .arg(data.join("password"))
+            .arg("--json")
+            .stdin(if keep { Stdio::null() } else { Stdio::piped() })
+            .stdout(if keep { Stdio::from(stdout_file(data).map_err(failed)?) } else { Stdio::piped() })
+            .stderr(stderr)
+            // Ctrl-C is for the demo, which ends its children in order.
+            .process_group(0)
+            .kill_on_drop(!keep);
+        if !keep {
+            command.env("SYMBOLON_EXIT_WITH_STDIN", "1");
+        }
+        let mut child = command.spawn().map_err(failed)?;
+        let (sender, events) = mpsc::channel(WAITING_EVENTS);
+        if let Some(stdout) = child.stdout.take() {
+            tokio::spawn(read_events(stdout, sender));
+        } else {
+            tokio::spawn(follow_events(data.join("events.jsonl"), sender));
+        }
+        Ok(Self { name: name.to_owned(), child, log, events })
+    }
+
+    /// The process id.
+    pub(super) fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// What it is called.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The next event; nothing once the child has closed its stdout.
+    pub(super) async fn next(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// An event that is already there.
+    pub(super) fn try_next(&mut self) -> Option<Event> {
+        self.events.try_recv().ok()
+    }
+
+    /// Waits for an event that `pick` wants, and fails when the child ends or `within` passes first.
+    pub(super) async fn expect<T>(
+        &mut self,
+        what: &str,
+        within: Duration,
+        mut pick: impl FnMut(Event) -> Option<T>,
+    ) -> Result<T, Failure> {
+        let search = async {
+            while let Some(event) = self.events.recv().await {
+                if let Some(found) = pick(event) {
+                    return Some(found);
+                }
+            }
+            None
+        };
+        match timeout(within, search).await {
+            Ok(Some(found)) => Ok(found),
+            Ok(None) => Err(self.ended(what).await),
+            Err(_) => Err(Failure::work(format!("{} did not {what} within {} s", self.name, within.as_secs()))
+                .hint(format!("its log is {}", self.log.display()))),
+        }
+    }
+
+    /// Why the child ended: its own words, if it left any.
+    pub(super) async fn ended(&mut self, what: &str) -> Failure {
+        let status = timeout(Duration::from_secs(5), self.child.wait()).await;
+        let code = match &status {
+            Ok(Ok(status)) => status.code().and_then(|code| u8::try_from(code).ok()),
+            _ => None,
+        };
+        let words = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let last = words.lines().rev().take(2).collect::<Vec<_>>();
+        let said: Vec<&str> = last.into_iter().rev().collect();
+        Failure::new(
+            code.filter(|&code| code != 0).unwrap_or(crate::fail::WORK),
+            format!("{} ended before it could {what}: {}", self.name, said.join(" / ")),
+        )
+        .hint(format!("its log is {}", self.log.display()))
+    }
+
+    /// Ends the child at once, as a crash would (SIGKILL), and waits for it.
+    pub(super) async fn kill(&mut self) {
+        let _ = self.child.kill().await;
+    }
+
+    /// Waits until the child has ended by itself.
+    pub(super) async fn wait(&mut self, within: Duration) -> Option<std::process::ExitStatus> {
+        timeout(within, self.child.wait()).await.ok()?.ok()
+    }
+
+    /// Asks the child to end (its stdin closes), and makes it after a while.
+    pub(super) async fn stop(mut self) {
+        drop(self.child.stdin.take());
+        if timeout(Duration::from_secs(5), self.child.wait()).await.is_err() {
+            let _ = self.child.kill().await;
+        }
+    }
+}
+
+fn stdout_file(data: &Path) -> std::io::Result<std::fs::File> {
+    std::fs::OpenOptions::new().create(true).append(true).open(data.join("events.jsonl"))
+}
+
+async fn read_events(stdout: tokio::process::ChildStdout, sender: mpsc::Sender<Event>) {
+    let mut lines = BufReader::new(stdout).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        match serde_json::from_str(&line) {
+            Ok(event) => {
+                if sender.send(event).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => tracing::warn!(%error, line, "a child said something unknown"),
+        }
+    }
+}
+
+/// A child that outlives the demo writes its events to a file, which is read as it grows.
+async fn follow_events(path: PathBuf, sender: mpsc::Sender<Event>) {
+    let mut read = 0;
+    while !sender.is_closed() {
+        if let Ok(text) = tokio::fs::read_to_string(&path).await {
+            let fresh = text.get(read..).unwrap_or_default();
+            let whole = fresh.rfind('\n').map_or(0, |end| end + 1);
+            for line in fresh.get(..whole).unwrap_or_default().lines() {
+                if let Ok(event) = serde_json::from_str(line)
+                    && sender.send(event).await.is_err()
+                {
+                    return;
+                }
+            }
+            read += whole;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

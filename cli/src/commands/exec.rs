@@ -1,0 +1,88 @@
+//! `symbolon exec`: one local run in the sandbox that providers use.
+
+use crate::{
+    args::ExecArgs,
+    fail::{Failure, Hint},
+    output::note,
+};
+use std::{
+    io::{IsTerminal, Read, Write},
+    process::ExitCode,
+};
+use symbolon_executor::{
+    Cancel, Engine, Outcome, Profile,
+    hostdir::{ExecRequest, Mapping, exec},
+};
+
+/// Exit code after a trap, as a shell shows an aborted program.
+const TRAPPED: u8 = 134;
+/// Exit code when the fuel ran out, as a shell shows a killed program.
+const OUT_OF_FUEL: u8 = 137;
+/// The most standard input read.
+const MAX_STDIN: u64 = 1 << 30;
+
+/// Runs `symbolon exec`.
+pub(crate) fn run(args: &ExecArgs) -> Result<ExitCode, Failure> {
+    let bytes = std::fs::read(&args.module).map_err(|e| {
+        Failure::input(format!("cannot read the module {}: {e}", args.module.display()))
+            .hint("name a WebAssembly file")
+    })?;
+    let engine = Engine::new(Profile::V1).map_err(|e| Failure::tool(e.to_string()))?;
+    let module = engine.compile(&bytes).map_err(|refused| {
+        Failure::input(format!("{} does not fit the profile: {refused}", args.module.display()))
+            .hint("docs/determinism.md says what fits")
+    })?;
+    let mut dirs = Vec::with_capacity(args.dir.len());
+    for text in &args.dir {
+        let mapping: Mapping = text.parse().map_err(|e: symbolon_executor::hostdir::HostDirError| {
+            Failure::input(e.to_string()).hint("--dir HOST::GUEST, for example --dir .::/")
+        })?;
+        dirs.push(mapping);
+    }
+    let mut stdin = Vec::new();
+    let input = std::io::stdin();
+    if !input.is_terminal() {
+        input
+            .lock()
+            .take(MAX_STDIN)
+            .read_to_end(&mut stdin)
+            .map_err(|e| Failure::input(format!("cannot read standard input: {e}")))?;
+    }
+    let name = args.module.file_name().map_or_else(|| "guest".into(), |name| name.to_string_lossy().into_owned());
+    let request = ExecRequest {
+        args: std::iter::once(name).chain(args.args.iter().cloned()).collect(),
+        env: args.env.clone(),
+        stdin,
+        dirs,
+        max_fuel: args.fuel,
+        ..ExecRequest::default()
+    };
+    let report = exec(&engine, &module, &request, &Cancel::default()).map_err(|e| {
+        use std::error::Error;
+        let why = e.source().map_or_else(String::new, |source| format!(": {source}"));
+        Failure::input(format!("{e}{why}"))
+    })?;
+    let execution = report.execution;
+    let wrote = std::io::stdout().lock().write_all(&execution.stdout);
+    let _ = std::io::stderr().lock().write_all(&execution.stderr);
+    if let Err(error) = wrote
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        return Err(Failure::input(format!("cannot write standard output: {error}")));
+    }
+    for link in &report.skipped {
+        note(&format!("warning: the guest made the link {}; it was not made here", link.display()));
+    }
+    Ok(match execution.outcome {
+        Outcome::Exited { code } => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+        Outcome::Trapped { kind } => {
+            note(&format!("error: the guest trapped: {kind}"));
+            ExitCode::from(TRAPPED)
+        }
+        Outcome::OutOfFuel => {
+            note(&format!("error: the guest used up its {} fuel", args.fuel));
+            note("hint: allow more with --fuel");
+            ExitCode::from(OUT_OF_FUEL)
+        }
+    })
+}

@@ -1,0 +1,120 @@
+//! `symbolon provider run`: rents this machine out until it is stopped.
+
+use crate::{
+    args::{FaultArg, Global, ProviderArgs},
+    fail::{Failure, Hint},
+    keys,
+    network::{NetworkFile, node_failure},
+    output::{json, note, tokens},
+};
+use symbolon_node::{Event, Events, Fault, NodeConfig, Provider, ProviderConfig, ProviderTerms, engine};
+use symbolon_primitives::Amount;
+use symbolon_settlement::TxConfig;
+
+/// Events that may wait to be printed.
+const EVENTS: usize = 1024;
+
+/// Runs `symbolon provider run`.
+pub(crate) async fn run(args: &ProviderArgs, global: &Global) -> Result<(), Failure> {
+    let network = NetworkFile::read(&args.network)?;
+    keys::private_dir(&global.data)?;
+    let key = keys::open(&global.data, &global.password)?;
+    let identity = keys::identity(&global.data)?;
+    let vault = network.connect().await?;
+    let timing = network.timing();
+    let profile = engine().map_err(|e| Failure::tool(e.to_string()))?.profile().id();
+    let config = ProviderConfig {
+        node: NodeConfig {
+            data: global.data.clone(),
+            listen: listen(&args.listen)?,
+            timing,
+            deployed_at: network.deployed_at,
+        },
+        terms: ProviderTerms {
+            flat: args.flat,
+            rate: args.rate,
+            profile,
+            exposure_limit: args.exposure,
+            timing,
+            max_commit_secs: 3600,
+            max_agreement_secs: 7 * 24 * 3600,
+        },
+        stake: args.stake,
+        least_member_stake: Amount::from_u64(1),
+        unproven_limit: args.unproven,
+        claim_at: args.claim_at,
+        base_per_ether: args.ether_price,
+        cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        fault: args.fault.map(|fault| match fault {
+            FaultArg::FlipByte => Fault::FlipByte,
+            FaultArg::Die => Fault::Die,
+        }),
+    };
+    let (events, mut heard) = Events::channel(EVENTS);
+    let as_json = global.json;
+    let printer = tokio::spawn(async move {
+        while let Some(event) = heard.recv().await {
+            print(&event, as_json);
+        }
+    });
+    let tx_config = tx_config(timing.depth, network.devnet);
+    let (provider, net) =
+        Provider::start(config, key, identity, vault, tx_config, events).await.map_err(node_failure)?;
+    let done = provider.run(net, super::stop_requested()).await.map_err(node_failure);
+    // The provider is gone, and with it the sender.
+    let _ = printer.await;
+    done
+}
+
+/// How transactions are watched on this network.
+pub(crate) fn tx_config(depth: u16, devnet: bool) -> TxConfig {
+    let mut config = TxConfig { confirmations: u64::from(depth).saturating_add(1), ..TxConfig::default() };
+    if devnet {
+        config.poll = std::time::Duration::from_millis(150);
+    }
+    config
+}
+
+/// Parses the addresses to listen on.
+pub(crate) fn listen(texts: &[String]) -> Result<Vec<symbolon_net::Multiaddr>, Failure> {
+    texts
+        .iter()
+        .map(|text| {
+            text.parse().map_err(|e| {
+                Failure::input(format!("{text} is not a multiaddr: {e}")).hint("for example /ip4/0.0.0.0/tcp/4001")
+            })
+        })
+        .collect()
+}
+
+fn print(event: &Event, as_json: bool) {
+    if as_json {
+        match serde_json::to_value(event) {
+            Ok(value) => json(&value),
+            Err(error) => tracing::error!(%error, "an event cannot be printed"),
+        }
+        return;
+    }
+    match event {
+        Event::ProviderReady { address, peer, listen } => {
+            note(&format!("provider {address} is staked, registered and ready"));
+            note(&format!("peer {peer} at {}", listen.join(", ")));
+        }
+        Event::Agreed { with } => note(&format!("agreement with {with}")),
+        Event::OrderTaken { order, reserve } => {
+            note(&format!("took order {order}{}", if *reserve { " as a reserve" } else { "" }));
+        }
+        Event::Computed { order, fuel } => note(&format!("computed order {order}: {fuel} fuel")),
+        Event::Vouchered { order, cumulative } => {
+            note(&format!("voucher for order {order}: {} tokens in all", tokens(cumulative.get())));
+        }
+        Event::Claimed { vouchers, credited } => {
+            note(&format!("claimed {vouchers} vouchers: {} tokens credited", tokens(credited.get())));
+        }
+        Event::QuorumSettled { order, by_us } => {
+            note(&format!("order {order} is settled by quorum{}", if *by_us { ", by this node" } else { "" }));
+        }
+        Event::Warning { message } => note(&format!("warning: {message}")),
+        _ => {}
+    }
+}

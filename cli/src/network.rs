@@ -1,0 +1,105 @@
+//! Which chain, which vault: the network file, and connecting by it.
+
+use crate::{
+    args::NetworkArgs,
+    fail::{Failure, Hint},
+};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use symbolon_node::Timing;
+use symbolon_primitives::Address;
+use symbolon_settlement::{ChainConfig, ChainError, ChainView, VaultView};
+
+/// A network, as `symbolon devnet up` writes it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NetworkFile {
+    /// RPC endpoint.
+    pub(crate) rpc: String,
+    /// The chain's id (EIP-155).
+    pub(crate) chain_id: u64,
+    /// The settlement token.
+    pub(crate) token: Address,
+    /// The token's vault.
+    pub(crate) vault: Address,
+    /// The block the vault was deployed in.
+    pub(crate) deployed_at: u64,
+    /// Whether everybody lives on one machine with a block a second.
+    pub(crate) devnet: bool,
+}
+
+impl NetworkFile {
+    /// Reads the file, with the command line's endpoint in place of its own.
+    pub(crate) fn read(args: &NetworkArgs) -> Result<Self, Failure> {
+        let path = &args.network;
+        let text = std::fs::read_to_string(path).map_err(|e| {
+            Failure::input(format!("cannot read the network file {}: {e}", path.display()))
+                .hint("start a devnet with `symbolon devnet up`, or name another file with --network")
+        })?;
+        let mut network: Self = serde_json::from_str(&text).map_err(|e| {
+            Failure::input(format!("{} is not a network file: {e}", path.display()))
+                .hint("write it anew with `symbolon devnet up`")
+        })?;
+        if let Some(rpc) = &args.rpc {
+            network.rpc.clone_from(rpc);
+        }
+        Ok(network)
+    }
+
+    /// Writes the file.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|e| Failure::input(format!("cannot write the network file: {e}")))?;
+        std::fs::write(path, text + "\n")
+            .map_err(|e| Failure::input(format!("cannot write {}: {e}", path.display())))
+    }
+
+    /// The network's times.
+    pub(crate) fn timing(&self) -> Timing {
+        if self.devnet { Timing::DEVNET } else { Timing::PUBLIC }
+    }
+
+    /// Connects and checks the vault.
+    pub(crate) async fn connect(&self) -> Result<VaultView, Failure> {
+        let view = ChainView::connect(&ChainConfig::new(self.rpc.clone(), self.chain_id)).await.map_err(chain_failure)?;
+        let head = view.head().await.map_err(chain_failure)?;
+        view.vault(self.vault, self.token, &head).await.map_err(chain_failure)
+    }
+}
+
+/// A failure of the chain, with its hint.
+pub(crate) fn chain_failure(error: ChainError) -> Failure {
+    let failure = Failure::chain(error.to_string());
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// A failure of a transaction, with its hint.
+pub(crate) fn tx_failure(error: &symbolon_settlement::TxError) -> Failure {
+    let failure = Failure::chain(error.to_string());
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// A failure of a node, with the hint of whatever is behind it.
+pub(crate) fn node_failure(error: symbolon_node::NodeError) -> Failure {
+    use symbolon_node::NodeError;
+    match error {
+        NodeError::Chain(error) => chain_failure(error),
+        NodeError::Tx(error) => tx_failure(&error),
+        NodeError::Store(error) => {
+            Failure::input(error.to_string()).hint("one process at a time uses a data folder; see --data")
+        }
+        NodeError::Funds { .. } => {
+            Failure::input(error.to_string()).hint("on a devnet: symbolon devnet fund ADDRESS --tokens N")
+        }
+        NodeError::Net(_) => {
+            Failure::input(error.to_string()).hint("choose another address with --listen; port 0 takes a free one")
+        }
+        other => Failure::work(other.to_string()),
+    }
+}

@@ -1,0 +1,198 @@
+//! What a provider and a requestor both run on.
+
+use crate::{content_store::ContentStore, event::Events, outbox::Outbox, peer::Peer, policy::Timing};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use symbolon_executor::{Engine, Profile};
+use symbolon_net::{Client, Config, EventReceiver, Identity, Multiaddr, Network};
+use symbolon_primitives::{Domain, Key, Timestamp};
+use symbolon_settlement::{ChainError, TxConfig, TxError, TxManager, VaultView};
+use symbolon_store::{StoreError, StoreHandle};
+use symbolon_wire::{MAX_GOSSIP, MAX_REQUEST, MAX_RESPONSE};
+
+/// The longest a request to a peer may take: preparing a module is the longest.
+pub(crate) const LONGEST_REQUEST: Duration = Duration::from_secs(120);
+
+/// Why a node cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The chain.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// A transaction.
+    #[error(transparent)]
+    Tx(#[from] TxError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The network.
+    #[error(transparent)]
+    Net(#[from] symbolon_net::NetError),
+    /// A topic cannot be subscribed to.
+    #[error(transparent)]
+    Subscribe(#[from] symbolon_net::SubscribeError),
+    /// The network's loop is gone.
+    #[error("the network has stopped")]
+    NetworkGone,
+    /// The engine cannot serve its profile.
+    #[error("the executor refuses to serve: {0}")]
+    Profile(#[from] symbolon_executor::ProfileError),
+    /// The engine cannot start.
+    #[error("the executor does not start: {0}")]
+    Executor(#[from] symbolon_executor::ExecutorError),
+    /// A folder of content.
+    #[error("content folder {path}: {source}")]
+    Content {
+        /// The folder.
+        path: PathBuf,
+        /// What the file system said.
+        source: std::io::Error,
+    },
+    /// An amount that no vault holds.
+    #[error(transparent)]
+    Amount(#[from] symbolon_primitives::AmountError),
+    /// A listing of our own that cannot be written.
+    #[error("own listing: {0}")]
+    Listing(#[from] crate::listing::UseError),
+    /// An order of our own that its machine refuses.
+    #[error("own order: {0}")]
+    Order(#[from] symbolon_quorum::TermsError),
+    /// A channel that refuses what this node wants of it.
+    #[error("channel: {0}")]
+    Channel(#[from] symbolon_channel::Rejected),
+    /// A snapshot that cannot be read: of another version, or rotten.
+    #[error("a stored {kind} cannot be read")]
+    Snapshot {
+        /// What it is of.
+        kind: &'static str,
+    },
+    /// Not enough money.
+    #[error("{what}: have {have} base units, need {need}")]
+    Funds {
+        /// Where.
+        what: &'static str,
+        /// What there is.
+        have: symbolon_primitives::Amount,
+        /// What is needed.
+        need: symbolon_primitives::Amount,
+    },
+}
+
+/// How a node is set up.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The folder of its state. One process at a time.
+    pub data: PathBuf,
+    /// Where it listens.
+    pub listen: Vec<Multiaddr>,
+    /// Its network's times.
+    pub timing: Timing,
+    /// The block the contracts were deployed at.
+    pub deployed_at: u64,
+}
+
+/// A node's parts, shared by its tasks.
+#[derive(Debug)]
+pub struct Context {
+    /// Signs everything and pays for gas.
+    pub key: Key,
+    /// The checked vault.
+    pub vault: VaultView,
+    /// The vault's signing domain.
+    pub domain: Domain,
+    /// Sends transactions.
+    pub txs: TxManager,
+    /// Durable state.
+    pub store: StoreHandle,
+    /// The network.
+    pub client: Client,
+    /// Messages that must arrive.
+    pub outbox: Outbox,
+    /// Content of its own.
+    pub content: ContentStore,
+    /// Runs modules.
+    pub engine: Engine,
+    /// Where its events go.
+    pub events: Events,
+    /// Its network's times.
+    pub timing: Timing,
+    /// The block the contracts were deployed at.
+    pub deployed_at: u64,
+}
+
+impl Context {
+    /// Opens the folder, checks the executor and starts the network.
+    ///
+    /// # Errors
+    /// [`NodeError`] naming the part that does not start.
+    pub async fn start(
+        config: &NodeConfig,
+        key: Key,
+        identity: Identity,
+        vault: VaultView,
+        tx_config: TxConfig,
+        events: Events,
+    ) -> Result<(Arc<Self>, EventReceiver), NodeError> {
+        let store = StoreHandle::open(config.data.clone()).await?;
+        let engine = engine()?;
+        let content = open_content(&config.data)?;
+        let net = Config {
+            listen: config.listen.clone(),
+            max_request_bytes: MAX_REQUEST,
+            max_response_bytes: MAX_RESPONSE,
+            max_gossip_bytes: MAX_GOSSIP,
+            network: format!("symbolon/{}", vault.chain().chain_id()),
+            request_timeout: LONGEST_REQUEST,
+            ..Config::default()
+        };
+        let (client, receiver) = Network::start(identity, net).await?;
+        let txs = TxManager::new(vault.chain().clone(), Arc::new(key.clone()), store.clone(), tx_config);
+        txs.resume().await?;
+        let context = Self {
+            domain: vault.domain(),
+            outbox: Outbox::new(client.clone()),
+            timing: config.timing,
+            deployed_at: config.deployed_at,
+            key,
+            vault,
+            txs,
+            store,
+            client,
+            content,
+            engine,
+            events,
+        };
+        Ok((Arc::new(context), receiver))
+    }
+
+    /// This node as a peer.
+    #[must_use]
+    pub fn me(&self) -> Peer {
+        Peer { id: self.client.peer_id(), addrs: self.client.listen_addrs() }
+    }
+}
+
+fn open_content(data: &Path) -> Result<ContentStore, NodeError> {
+    let path = data.join("content");
+    ContentStore::open(&path).map_err(|source| NodeError::Content { path, source })
+}
+
+/// The engine with profile 1, after its vectors have run (SYM-31b).
+///
+/// # Errors
+/// [`NodeError::Profile`] when this machine does not give the profile's numbers.
+pub fn engine() -> Result<Engine, NodeError> {
+    let engine = Engine::new(Profile::V1)?;
+    engine.self_check()?;
+    Ok(engine)
+}
+
+/// The wall clock: the one place that hands machines the time.
+#[must_use]
+pub fn now() -> Timestamp {
+    Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}

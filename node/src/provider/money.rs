@@ -1,0 +1,578 @@
+//! The provider's money: what its channels promise, claims, settlements, stake.
+
+use super::{Done, Provider, orders::OrderRecord};
+use crate::{
+    context::{Context, NodeError, now},
+    event::Event,
+    funds, registry,
+    serve::refusal,
+    snapshot::{self, Snapshot},
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, sync::Arc};
+use symbolon_channel::{
+    ChannelTerms, Effect, Effects, Offer, Payee, PayeeInput, Reason, Rejected, SignedVoucher, View, allowance,
+};
+use symbolon_contracts::vault::{ReplicaSettled, VaultEvents};
+use symbolon_net::PeerId;
+use symbolon_primitives::{
+    Address, Agreement, Amount, Epoch, Lane, Leaf, OrderDigest, Signature, Signer, Timestamp, Voucher,
+};
+use symbolon_quorum::{Evidence, ReplicaInput, Settlement};
+use symbolon_settlement::{
+    ChainError, ChannelState, ClaimPolicy, Depth, EventFilter, GasPrice, HeldVoucher, decide,
+    ops::{self, QuorumRow},
+};
+use symbolon_store::{Direction, VoucherKey, VoucherRow, Write};
+use symbolon_wire::{RefusalCode, Response};
+
+/// How long a channel is looked at after somebody asked about it.
+const WATCH_SECS: u64 = 120;
+
+/// A channel and what it takes to look after it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ChannelRecord {
+    pub(crate) payee: Payee,
+    finality_threshold: Amount,
+    depth: u16,
+    #[serde(skip)]
+    watch_until: Timestamp,
+}
+
+impl Snapshot for ChannelRecord {
+    const KIND: &'static str = "payee-channel";
+}
+
+impl ChannelRecord {
+    fn new(context: &Context, agreement: &Agreement, lane: Lane) -> Self {
+        let payee = Payee::new(ChannelTerms {
+            domain: context.domain,
+            payer: agreement.payer,
+            payee: agreement.payee,
+            lane,
+            margin_secs: agreement.margin_secs.into(),
+        });
+        Self {
+            payee,
+            finality_threshold: agreement.finality_threshold,
+            depth: agreement.depth,
+            watch_until: Timestamp::default(),
+        }
+    }
+
+    pub(super) fn id(&self) -> (Address, Lane) {
+        (self.payee.terms().payer, self.payee.terms().lane)
+    }
+
+    fn key(&self) -> Vec<u8> {
+        let (payer, lane) = self.id();
+        [payer.as_slice(), lane.word().as_slice()].concat()
+    }
+
+    fn is_active(&self, time: Timestamp) -> bool {
+        self.payee.open_order().is_some()
+            || !self.payee.claimable().is_zero()
+            || self.payee.view().expiry == Timestamp::default()
+            || time < self.watch_until
+    }
+
+    fn held(&self) -> Option<HeldVoucher> {
+        let best = self.payee.best()?;
+        let View { allocated, claimed, epoch, expiry } = *self.payee.view();
+        Some(HeldVoucher {
+            payer: self.payee.terms().payer,
+            signed: ops::SignedVoucher { voucher: best.voucher, signature: best.signature },
+            channel: ChannelState { allocated, claimed, epoch, expiry },
+        })
+    }
+}
+
+/// What of the chain this provider has seen.
+pub(super) struct ChainState {
+    /// The first block not read yet.
+    next: u64,
+    polling: bool,
+    claiming: bool,
+    /// Claim whatever is held, however little.
+    urgent: bool,
+    /// What gas cost at the last look.
+    wei_per_gas: u128,
+}
+
+impl ChainState {
+    /// Looks for settlements from `block` on, or from the start when orders from before are open.
+    pub(super) fn starting_at(block: u64, orders: &BTreeMap<OrderDigest, OrderRecord>) -> Self {
+        let open = orders.values().any(|record| !record.paid);
+        Self { next: if open { 0 } else { block }, polling: false, claiming: false, urgent: false, wei_per_gas: 0 }
+    }
+}
+
+/// What one look at the chain found.
+pub(super) struct Poll {
+    found: Result<Found, ChainError>,
+}
+
+struct Found {
+    views: Vec<((Address, Lane), View)>,
+    settled: Vec<OrderDigest>,
+    next: u64,
+    wei_per_gas: u128,
+}
+
+/// A transaction that has ended.
+pub(super) enum Sent {
+    Claim { vouchers: usize, value: Amount, error: Option<String> },
+    Settlement { order: OrderDigest, error: Option<String> },
+}
+
+impl Provider {
+    /// Brings the stake up and registers the peer, if anything changed.
+    pub(super) async fn stake_and_register(&mut self, peer_signature: &[u8]) -> Result<(), NodeError> {
+        let context = &self.context;
+        funds::ensure_stake(&context.vault, &context.txs, self.me(), self.config.stake).await?;
+        let peer_id = context.client.peer_id().to_bytes();
+        let addresses = registry::write_addresses(&context.client.listen_addrs());
+        let said = [peer_id.as_slice(), &addresses].concat();
+        let before = context.store.read(|view| view.record("registration", &[]))?;
+        if before.as_deref() == Some(said.as_slice()) {
+            return Ok(());
+        }
+        let tag = ops::tag(&[b"register", &rand::random::<[u8; 32]>()]);
+        context
+            .txs
+            .run(ops::register(context.vault.address(), &peer_id, peer_signature, &addresses, tag))
+            .await?;
+        context.store.write(vec![Write::put("registration", Vec::new(), said)]).await?;
+        Ok(())
+    }
+
+    /// The channel's own checks of an order (SYM-21, SYM-25); stores channel and order together.
+    pub(super) async fn channel_takes(
+        &mut self,
+        agreement: &Agreement,
+        lane: Lane,
+        state: ChannelState,
+        leaf: &Leaf,
+        order: OrderRecord,
+    ) -> Result<Result<(), (RefusalCode, String)>, NodeError> {
+        let time = now();
+        let id = (agreement.payer, lane);
+        let mut record =
+            self.channels.get(&id).cloned().unwrap_or_else(|| ChannelRecord::new(&self.context, agreement, lane));
+        let digest = order.digest();
+        let offer = Offer {
+            order: digest,
+            leaf: *leaf,
+            max_fuel: order.order().order.max_fuel,
+            settle_by: order.order().order.settle_by,
+        };
+        let key = &self.context.key;
+        let taken = record
+            .payee
+            .handle(key, PayeeInput::Seen(view_of(state)), time)
+            .and_then(|_| record.payee.handle(key, PayeeInput::Offered(offer), time));
+        if let Err(rejected) = taken {
+            return Ok(Err((code_of(&rejected), rejected.to_string())));
+        }
+        if let Err((exposed, allowed)) = self.exposure_with(agreement, &record) {
+            let why = format!("exposure of {exposed} base units to this payer key, {allowed} are allowed now");
+            return Ok(Err((RefusalCode::Later, why)));
+        }
+        let writes = vec![snapshot::put(&record.key(), &record)?, snapshot::put(digest.as_bytes(), &order)?];
+        self.context.store.write(writes).await?;
+        self.channels.insert(id, record);
+        self.orders.insert(digest, order);
+        Ok(Ok(()))
+    }
+
+    /// SYM-25 over all channels of a payer key, with `record` in place of its old self.
+    fn exposure_with(&self, agreement: &Agreement, record: &ChannelRecord) -> Result<(), (Amount, Amount)> {
+        let others = self.channels.values().filter(|other| {
+            other.payee.terms().payer == agreement.payer && other.id() != record.id()
+        });
+        let (mut exposed, mut paid) = (record.payee.exposure(), secured(record));
+        for other in others {
+            exposed = exposed.checked_add(other.payee.exposure()).unwrap_or(Amount::MAX);
+            paid = paid.checked_add(secured(other)).unwrap_or(Amount::MAX);
+        }
+        let allowed = allowance(agreement.exposure_limit, self.config.unproven_limit, paid);
+        if exposed <= allowed { Ok(()) } else { Err((exposed, allowed)) }
+    }
+
+    /// Hands an input to an order's channel; what must be durable is durable when this returns.
+    async fn channel(
+        &mut self,
+        id: (Address, Lane),
+        input: PayeeInput,
+    ) -> Result<Result<Effects, Rejected>, NodeError> {
+        let Some(record) = self.channels.get_mut(&id) else { return Ok(Ok(Effects::new())) };
+        let effects = match record.payee.handle(&self.context.key, input, now()) {
+            Ok(effects) => effects,
+            Err(rejected) => return Ok(Err(rejected)),
+        };
+        let mut writes = Vec::new();
+        for effect in &effects {
+            match effect {
+                Effect::Persist => writes.push(snapshot::put(&record.key(), record)?),
+                Effect::Keep(signed) => writes.push(Write::PutVoucher(received(record, signed, &input))),
+                _ => {}
+            }
+        }
+        // A voucher and the order it pays are stored together.
+        for effect in &effects {
+            if let Effect::Paid { order } = effect
+                && let Some(paid) = self.orders.get_mut(order)
+            {
+                paid.paid = true;
+                writes.push(snapshot::put(order.as_bytes(), paid)?);
+            }
+        }
+        if !writes.is_empty() {
+            self.context.store.write(writes).await?;
+        }
+        Ok(Ok(effects))
+    }
+
+    fn channel_of(&self, order: OrderDigest) -> Option<(Address, Lane)> {
+        self.orders.get(&order).map(|record| (record.payer(), record.lane))
+    }
+
+    /// Before a Result leaves, its channel knows what it may be settled for.
+    pub(super) async fn expect_payment(&mut self, order: OrderDigest, fuel: u64) -> Result<(), NodeError> {
+        let Some(id) = self.channel_of(order) else { return Ok(()) };
+        if let Err(rejected) = self.channel(id, PayeeInput::Attest { order, fuel }).await? {
+            // Said again after it was paid: nothing more is expected.
+            tracing::debug!(%order, %rejected, "no further payment expected");
+        }
+        Ok(())
+    }
+
+    pub(super) async fn channel_gave_up(&mut self, order: OrderDigest) -> Result<(), NodeError> {
+        let Some(id) = self.channel_of(order) else { return Ok(()) };
+        if let Err(rejected) = self.channel(id, PayeeInput::GiveUp { order }).await? {
+            tracing::warn!(%order, %rejected, "a given-up order stays open in its channel");
+        }
+        Ok(())
+    }
+
+    pub(super) async fn channel_order_over(&mut self, order: OrderDigest) -> Result<(), NodeError> {
+        let Some(id) = self.channel_of(order) else { return Ok(()) };
+        if let Err(rejected) = self.channel(id, PayeeInput::Timer).await? {
+            tracing::warn!(%order, %rejected, "a channel did not take the time");
+        }
+        Ok(())
+    }
+
+    /// A voucher: durable before it is answered (SYM-24).
+    pub(super) async fn on_voucher(
+        &mut self,
+        order: OrderDigest,
+        voucher: Voucher,
+        signature: Signature,
+    ) -> Result<Response, NodeError> {
+        let Some(id) = self.channel_of(order) else {
+            return Ok(refusal(RefusalCode::Unknown, "that order is not known here"));
+        };
+        let signed = SignedVoucher { voucher, signature };
+        match self.channel(id, PayeeInput::Voucher { order, signed }).await? {
+            Ok(effects) => {
+                for effect in effects {
+                    if let Effect::Paid { order } = effect {
+                        self.feed(order, ReplicaInput::Paid).await?;
+                        let cumulative = voucher.cumulative;
+                        self.context.events.emit(Event::Vouchered { order, cumulative });
+                    }
+                }
+                Ok(Response::Done)
+            }
+            Err(rejected) => Ok(refusal(code_of(&rejected), rejected.to_string())),
+        }
+    }
+
+    /// The owner wants a channel closed before its expiry (SYM-04).
+    pub(super) async fn on_release(
+        &mut self,
+        peer: PeerId,
+        payer: Address,
+        lane: Lane,
+        epoch: Epoch,
+    ) -> Result<Response, NodeError> {
+        let with = self.agreements.values().find(|record| {
+            record.signed.terms.payer == payer && record.peer().is_some_and(|known| known.id == peer)
+        });
+        let Some(agreement) = with.map(|record| record.signed.terms) else {
+            return Ok(refusal(RefusalCode::Forbidden, "only the payer may ask"));
+        };
+        if agreement.royalty.lane(lane.number16()) != lane {
+            return Ok(refusal(RefusalCode::Unknown, "no agreement covers that lane"));
+        }
+        let id = (payer, lane);
+        let context = Arc::clone(&self.context);
+        let record = self.channels.entry(id).or_insert_with(|| ChannelRecord::new(&context, &agreement, lane));
+        record.watch_until = now().plus_secs(WATCH_SECS);
+        if record.payee.view().expiry == Timestamp::default() {
+            return Ok(refusal(RefusalCode::Later, "the channel has not been looked at yet"));
+        }
+        match self.channel(id, PayeeInput::ReleaseAsked { epoch }).await? {
+            Ok(effects) => {
+                let consent = effects.into_iter().find_map(|effect| match effect {
+                    Effect::Consent { signature, .. } => Some(signature),
+                    _ => None,
+                });
+                Ok(consent.map_or_else(
+                    || refusal(RefusalCode::Never, "no consent"),
+                    Response::Signed,
+                ))
+            }
+            Err(rejected) => {
+                if matches!(rejected.reason, Reason::NotClaimed { .. }) {
+                    // The job is over: whatever is held is claimed now.
+                    self.chain.urgent = true;
+                }
+                Ok(refusal(RefusalCode::Later, rejected.to_string()))
+            }
+        }
+    }
+
+    /// Claims what is worth its gas, or everything when it is urgent.
+    pub(super) fn claim_what_is_worth_it(&mut self, time: Timestamp) {
+        if self.chain.claiming {
+            return;
+        }
+        let held: Vec<HeldVoucher> = self.channels.values().filter_map(ChannelRecord::held).collect();
+        let policy = ClaimPolicy {
+            min_value: if self.chain.urgent { Amount::ZERO } else { self.config.claim_at },
+            max_fee_bps: if self.chain.urgent { 10_000 } else { ClaimPolicy::default().max_fee_bps },
+            before_expiry_margin_secs: self.context.timing.margin_secs.into(),
+        };
+        let gas = GasPrice { wei_per_gas: self.chain.wei_per_gas, base_per_ether: self.config.base_per_ether };
+        let Some(claim) = decide(time, &held, &gas, &policy).into_iter().next() else {
+            self.chain.urgent = false;
+            return;
+        };
+        self.chain.claiming = true;
+        let mut parts: Vec<Vec<u8>> = vec![b"claim".to_vec()];
+        for held in &held {
+            // The same vouchers after a top-up are another claim.
+            parts.push(held.signed.signature.as_bytes().to_vec());
+            parts.push(held.channel.allocated.to_be_bytes12().to_vec());
+        }
+        let tag = ops::tag(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let intent = ops::claim(self.context.vault.address(), &claim.vouchers, None, tag);
+        let (context, reports) = (Arc::clone(&self.context), self.reports.clone());
+        tokio::spawn(async move {
+            let error = context.txs.run(intent).await.err().map(|error| error.to_string());
+            let sent = Sent::Claim { vouchers: claim.vouchers.len(), value: claim.value, error };
+            // The loop is gone only when the process is ending.
+            let _ = reports.send(Done::Sent(sent)).await;
+        });
+    }
+
+    /// Settles an order by its quorum: the payer is silent.
+    pub(super) fn settle(&self, order: OrderDigest, settlement: &Settlement) {
+        let Some(record) = self.orders.get(&order) else { return };
+        let rows: Vec<QuorumRow> = settlement
+            .rows
+            .iter()
+            .map(|row| QuorumRow { provider: row.leaf.provider, nonce: row.nonce, signature: row.signature })
+            .collect();
+        let tag = ops::tag(&[b"settle", order.as_bytes(), &[settlement.members.bits()]]);
+        let built = ops::settle_quorum(
+            self.context.vault.address(),
+            record.order(),
+            settlement.results_root,
+            settlement.fuel,
+            &rows,
+            tag,
+        );
+        let intent = match built {
+            Ok(intent) => intent,
+            Err(error) => return tracing::error!(%order, %error, "a quorum that cannot be settled"),
+        };
+        let (context, reports, from) = (Arc::clone(&self.context), self.reports.clone(), self.chain.next);
+        tokio::spawn(async move {
+            // Somebody else's turn may have come first.
+            if is_settled(&context, order, from).await {
+                return;
+            }
+            let error = context.txs.run(intent).await.err().map(|error| error.to_string());
+            // The loop is gone only when the process is ending.
+            let _ = reports.send(Done::Sent(Sent::Settlement { order, error })).await;
+        });
+    }
+
+    /// Shows the court a member that signed two different Results (SYM-12).
+    pub(super) fn accuse(&self, evidence: &Evidence) {
+        let (first, second) = (evidence.first, evidence.second);
+        let tag = ops::tag(&[b"slash", first.statement.order.as_bytes(), evidence.provider.as_slice()]);
+        let intent = ops::slash(
+            self.context.vault.address(),
+            (&first.statement, &first.signature),
+            (&second.statement, &second.signature),
+            tag,
+        );
+        let context = Arc::clone(&self.context);
+        tokio::spawn(async move {
+            if let Err(error) = context.txs.run(intent).await {
+                tracing::warn!(%error, "the court did not take the evidence");
+            }
+        });
+    }
+
+    pub(super) async fn on_sent(&mut self, sent: Sent) -> Result<(), NodeError> {
+        match sent {
+            Sent::Claim { vouchers, value, error } => {
+                self.chain.claiming = false;
+                match error {
+                    None => self.context.events.emit(Event::Claimed { vouchers, credited: value }),
+                    Some(error) => {
+                        tracing::warn!(error, "a claim did not go through");
+                        self.context.events.emit(Event::Warning { message: format!("claim: {error}") });
+                    }
+                }
+                self.poll_chain();
+            }
+            Sent::Settlement { order, error } => match error {
+                None => {
+                    self.context.events.emit(Event::QuorumSettled { order, by_us: true });
+                    self.poll_chain();
+                }
+                Some(error) => tracing::warn!(%order, error, "a settlement did not go through"),
+            },
+        }
+        Ok(())
+    }
+
+    /// Looks at the chain in the background, one look at a time.
+    pub(super) fn poll_chain(&mut self) {
+        let time = now();
+        let channels: Vec<ChannelRecord> =
+            self.channels.values().filter(|record| record.is_active(time)).cloned().collect();
+        let waits = self.orders.values().any(|record| !record.paid);
+        if self.chain.polling || (channels.is_empty() && !waits) {
+            return;
+        }
+        self.chain.polling = true;
+        let (context, reports, from) = (Arc::clone(&self.context), self.reports.clone(), self.chain.next);
+        tokio::spawn(async move {
+            let found = look(&context, &channels, from).await;
+            // The loop is gone only when the process is ending.
+            let _ = reports.send(Done::Polled(Box::new(Poll { found }))).await;
+        });
+    }
+
+    pub(super) async fn on_polled(&mut self, poll: Poll) -> Result<(), NodeError> {
+        self.chain.polling = false;
+        let found = match poll.found {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(%error, "the chain could not be read");
+                return Ok(());
+            }
+        };
+        for (id, view) in found.views {
+            if let Err(rejected) = self.channel(id, PayeeInput::Seen(view)).await? {
+                tracing::error!(%rejected, "the chain contradicts what it showed before");
+            }
+        }
+        for order in found.settled {
+            let Some(id) = self.channel_of(order) else { continue };
+            if self.channel(id, PayeeInput::Settled { order }).await?.is_ok() {
+                self.feed(order, ReplicaInput::Paid).await?;
+                self.context.events.emit(Event::QuorumSettled { order, by_us: false });
+            }
+        }
+        self.chain.wei_per_gas = found.wei_per_gas;
+        self.chain.next = found.next.max(self.chain.next);
+        Ok(())
+    }
+}
+
+fn view_of(state: ChannelState) -> View {
+    let ChannelState { allocated, claimed, epoch, expiry } = state;
+    View { allocated, claimed, epoch, expiry }
+}
+
+/// What of a channel cannot be lost any more.
+fn secured(record: &ChannelRecord) -> Amount {
+    let view = record.payee.view();
+    let promised = record.payee.best().map_or(Amount::ZERO, |best| best.voucher.cumulative);
+    promised.min(view.allocated).max(view.claimed)
+}
+
+fn received(record: &ChannelRecord, signed: &SignedVoucher, input: &PayeeInput) -> VoucherRow {
+    let terms = record.payee.terms();
+    VoucherRow {
+        key: VoucherKey {
+            direction: Direction::Received,
+            payer: terms.payer,
+            payee: terms.payee,
+            lane: terms.lane,
+            epoch: signed.voucher.epoch,
+        },
+        cumulative: signed.voucher.cumulative,
+        signature: signed.signature,
+        order: match input {
+            PayeeInput::Voucher { order, .. } => Some(*order),
+            _ => None,
+        },
+        created_at: now(),
+    }
+}
+
+/// Whether asking again later can help.
+fn code_of(rejected: &Rejected) -> RefusalCode {
+    match rejected.reason {
+        Reason::EarmarkTooSmall { .. } | Reason::WrongEpoch { .. } | Reason::InFlight { .. } => RefusalCode::Later,
+        _ => RefusalCode::Never,
+    }
+}
+
+async fn is_settled(context: &Context, order: OrderDigest, from: u64) -> bool {
+    let Ok(head) = context.vault.chain().head().await else { return false };
+    let page = context.vault.events(&EventFilter::settlement_of(order), from, head.number).await;
+    page.is_ok_and(|page| !page.events.is_empty())
+}
+
+async fn look(context: &Context, channels: &[ChannelRecord], from: u64) -> Result<Found, ChainError> {
+    use alloy_sol_types::SolEvent;
+    let chain = context.vault.chain();
+    let me = context.key.address();
+    let mut views = Vec::with_capacity(channels.len());
+    let mut anchors: BTreeMap<Option<u16>, symbolon_settlement::Header> = BTreeMap::new();
+    for record in channels {
+        let value = record.payee.view().allocated;
+        let depth = Depth::for_value(value, record.finality_threshold, record.depth);
+        let name = match depth {
+            Depth::Blocks(_) => Some(record.depth),
+            Depth::Finalized => None,
+        };
+        let anchor = match anchors.get(&name) {
+            Some(anchor) => *anchor,
+            None => {
+                let anchor = chain.anchor(depth).await?;
+                anchors.insert(name, anchor);
+                anchor
+            }
+        };
+        let (payer, lane) = record.id();
+        views.push(((payer, lane), view_of(context.vault.channel(payer, me, lane, &anchor).await?)));
+    }
+    let deep = chain.anchor(Depth::Blocks(context.timing.depth.into())).await?;
+    let filter = EventFilter {
+        events: vec![ReplicaSettled::SIGNATURE_HASH],
+        indexed: [None, Some(me.into_word()), None],
+    };
+    let wei_per_gas = deep.base_fee;
+    let mut found = Found { views, settled: Vec::new(), next: from, wei_per_gas };
+    if from <= deep.number {
+        let page = context.vault.events(&filter, from, deep.number).await?;
+        for event in page.events {
+            if let VaultEvents::ReplicaSettled(row) = event.event {
+                found.settled.push(OrderDigest::from_bytes(row.order.0));
+            }
+        }
+        found.next = page.next;
+    }
+    Ok(found)
+}

@@ -1,0 +1,400 @@
+//! Orders on a provider: computing them, and carrying out what the replica says.
+
+use super::{Computed, Done, Fault, Provider};
+use crate::{
+    context::{Context, NodeError, now},
+    convert,
+    event::Event,
+    peer::Peer,
+    serve::{self, refusal, refuse},
+    snapshot::{self, Snapshot},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use symbolon_executor::{Cancel, CompiledModule, Outcome};
+use symbolon_net::{PeerId, Responder};
+use symbolon_primitives::{
+    Address, ContentRef, GiveUp, Lane, Nonce, OrderDigest, Signer, SignedOrder, Timestamp, UnitResult, Workunit,
+    results::total_fuel, results_root,
+};
+use symbolon_quorum::{Effect, Effects, Message, Rejected, Remedy, Replica, ReplicaEvent, ReplicaInput, ReplicaPhase};
+use symbolon_wire::{OrderMessage, RefusalCode, Request, Response, Right};
+
+/// Everything about one order on this provider, durable as a whole.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct OrderRecord {
+    pub(super) message: OrderMessage,
+    pub(super) replica: Replica,
+    pub(super) lane: Lane,
+    payer_peer: Vec<u8>,
+    payer_addrs: Vec<String>,
+    units: Vec<UnitResult>,
+    outputs: BTreeSet<ContentRef>,
+    /// A voucher for it is durable, or its settlement confirmed.
+    pub(super) paid: bool,
+}
+
+impl Snapshot for OrderRecord {
+    const KIND: &'static str = "order";
+}
+
+impl OrderRecord {
+    pub(super) fn new(message: OrderMessage, replica: Replica, lane: Lane, payer_peer: &Peer) -> Self {
+        let addrs = payer_peer.addrs.iter().map(ToString::to_string).collect();
+        Self {
+            message,
+            replica,
+            lane,
+            payer_peer: payer_peer.id.to_bytes(),
+            payer_addrs: addrs,
+            units: Vec::new(),
+            outputs: BTreeSet::new(),
+            paid: false,
+        }
+    }
+
+    pub(super) fn digest(&self) -> OrderDigest {
+        self.replica.terms().digest()
+    }
+
+    pub(super) fn order(&self) -> &SignedOrder {
+        &self.message.order
+    }
+
+    pub(super) fn payer(&self) -> Address {
+        self.replica.terms().payer()
+    }
+
+    fn payer_peer(&self) -> Option<Peer> {
+        Peer::from_wire(&self.payer_peer, &self.payer_addrs).ok()
+    }
+
+    fn member_peer(&self, provider: Address) -> Option<Peer> {
+        let member = self.message.members.iter().find(|member| member.provider == provider)?;
+        Peer::from_wire(&member.peer, &member.addrs).ok()
+    }
+
+    /// Where `to`, the payer key or a member, is reached.
+    fn peer_of(&self, to: Address) -> Option<Peer> {
+        if to == self.payer() { self.payer_peer() } else { self.member_peer(to) }
+    }
+
+    fn is_member(&self, peer: PeerId) -> bool {
+        let id = peer.to_bytes();
+        self.message.members.iter().any(|member| member.peer == id)
+    }
+
+    fn is_payer(&self, peer: PeerId) -> bool {
+        self.payer_peer == peer.to_bytes()
+    }
+
+    /// What members may fetch of each other: what the order's work needs.
+    fn is_input(&self, root: ContentRef) -> bool {
+        self.order().work.workunits.iter().any(|unit| needs(unit).any(|need| need == root))
+    }
+}
+
+/// The content a workunit needs.
+pub(super) fn needs(unit: &Workunit) -> impl Iterator<Item = ContentRef> + '_ {
+    std::iter::once(unit.module).chain(unit.inputs.iter().map(|input| input.content))
+}
+
+impl Provider {
+    pub(super) async fn save_order(&self, order: OrderDigest) -> Result<(), NodeError> {
+        if let Some(record) = self.orders.get(&order) {
+            self.context.store.write(vec![snapshot::put(order.as_bytes(), record)?]).await?;
+        }
+        Ok(())
+    }
+
+    /// Hands an input to an order's replica and carries out the effects.
+    pub(super) async fn feed(&mut self, order: OrderDigest, input: ReplicaInput) -> Result<(), NodeError> {
+        self.feed_or_reject(order, input).await.map(|rejected| {
+            if let Err(rejected) = rejected {
+                tracing::debug!(%order, %rejected, "refused an input");
+            }
+        })
+    }
+
+    async fn feed_or_reject(
+        &mut self,
+        order: OrderDigest,
+        input: ReplicaInput,
+    ) -> Result<Result<(), Rejected>, NodeError> {
+        let Some(record) = self.orders.get_mut(&order) else { return Ok(Ok(())) };
+        match record.replica.handle(&self.context.key, input, now()) {
+            Ok(effects) => self.perform(order, effects).await.map(Ok),
+            Err(rejected) => Ok(Err(rejected)),
+        }
+    }
+
+    /// Effects in their order. Whatever follows a `Persist` waits for the disk.
+    async fn perform(&mut self, order: OrderDigest, effects: Effects<ReplicaEvent>) -> Result<(), NodeError> {
+        for effect in effects {
+            match effect {
+                Effect::Persist => self.save_order(order).await?,
+                Effect::Send { to, message } => {
+                    if let Message::Result(results) = &message {
+                        // What this Result may be settled for must be known to
+                        // the channel before it leaves.
+                        self.expect_payment(order, results.fuel).await?;
+                    }
+                    self.send(order, to, &message);
+                }
+                Effect::SetTimer { at } => {
+                    self.timers.insert(order, at);
+                }
+                Effect::Emit(event) => self.on_replica_event(order, event),
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&self, order: OrderDigest, to: Address, message: &Message) {
+        let Some(record) = self.orders.get(&order) else { return };
+        let Some(peer) = record.peer_of(to) else { return };
+        let request = convert::to_request(order, self.me(), message, &record.units, &record.message);
+        let left = record.replica.terms().settle_by().secs_since(now());
+        self.context.outbox.send(peer, request, Duration::from_secs(left.max(1)));
+    }
+
+    fn on_replica_event(&mut self, order: OrderDigest, event: ReplicaEvent) {
+        match event {
+            ReplicaEvent::Compute => self.compute(order),
+            ReplicaEvent::QuorumAssembled(_) => tracing::info!(%order, "a quorum stands"),
+            ReplicaEvent::SettlementDue(settlement) => self.settle(order, &settlement),
+            ReplicaEvent::Equivocated(evidence) => {
+                tracing::warn!(%order, provider = %evidence.provider, "a member signed two different results");
+                self.accuse(&evidence);
+            }
+            ReplicaEvent::Conflicted(provider) => tracing::warn!(%order, %provider, "a member signed two commits"),
+        }
+    }
+
+    /// Computes an order, or puts it in line.
+    fn compute(&mut self, order: OrderDigest) {
+        if !self.computing.insert(order) {
+            return;
+        }
+        self.start_computing(order);
+    }
+
+    fn start_computing(&mut self, order: OrderDigest) {
+        if self.running >= self.config.cores.max(1) {
+            self.queue.push(order);
+            return;
+        }
+        let Some(record) = self.orders.get(&order) else { return };
+        if !matches!(record.replica.phase(), ReplicaPhase::Computing) {
+            return;
+        }
+        let module = record.order().work.workunits.first().map(|unit| unit.module).unwrap_or_default();
+        let compiled = self.modules.get(&module).cloned();
+        let (context, fault) = (Arc::clone(&self.context), self.config.fault);
+        let (signed, reports) = (record.order().clone(), self.reports.clone());
+        self.running += 1;
+        tokio::task::spawn_blocking(move || {
+            let work = compiled
+                .map_or_else(|| compile_stored(&context, module), Ok)
+                .and_then(|compiled| run(&context, &compiled, &signed, fault));
+            // The loop is gone only when the process is ending.
+            let _ = reports.blocking_send(Done::Computed { order, work });
+        });
+    }
+
+    pub(super) async fn on_computed(
+        &mut self,
+        order: OrderDigest,
+        work: Result<Computed, String>,
+    ) -> Result<(), NodeError> {
+        self.running = self.running.saturating_sub(1);
+        self.computing.remove(&order);
+        if !self.queue.is_empty() {
+            let next = self.queue.remove(0);
+            self.start_computing(next);
+        }
+        let work = match work {
+            Ok(work) => work,
+            Err(reason) => {
+                // No outcome: nothing is committed, nothing is paid (SYM-31).
+                tracing::error!(%order, reason, "an order came to no outcome");
+                self.context.events.emit(Event::Warning { message: format!("order {order}: {reason}") });
+                return Ok(());
+            }
+        };
+        let Some(record) = self.orders.get_mut(&order) else { return Ok(()) };
+        if !matches!(record.replica.phase(), ReplicaPhase::Computing) {
+            return Ok(());
+        }
+        let Some(fuel) = total_fuel(&work.units) else { return Ok(()) };
+        let results_root = results_root(record.order().work.salt, &work.units);
+        record.units = work.units;
+        record.outputs = work.outputs;
+        self.context.events.emit(Event::Computed { order, fuel });
+        let nonce = Nonce::from_bytes(rand::random());
+        self.feed(order, ReplicaInput::Computed { results_root, fuel, nonce }).await
+    }
+
+    /// A Commit, an answer or Results of a member.
+    pub(super) async fn on_member_message(&mut self, peer: PeerId, request: &Request) -> Result<Response, NodeError> {
+        let Some((order, from, message)) = convert::from_request(request) else {
+            return Ok(refusal(RefusalCode::Never, "not about an order"));
+        };
+        let Some(record) = self.orders.get(&order) else {
+            // It may have overtaken the order itself.
+            return Ok(refusal(RefusalCode::Unknown, "that order is not known here"));
+        };
+        // The connection proves the peer, the order names the peer of each member.
+        if record.peer_of(from).is_none_or(|known| known.id != peer) {
+            return Ok(refusal(RefusalCode::Forbidden, "that member speaks through another peer"));
+        }
+        match self.feed_or_reject(order, ReplicaInput::Received { from, message }).await? {
+            Ok(()) => Ok(Response::Done),
+            Err(rejected) => {
+                tracing::debug!(%order, %from, %rejected, "refused a member's message");
+                if rejected.remedy == Remedy::Disconnect {
+                    let client = self.context.client.clone();
+                    tokio::spawn(async move { client.disconnect(peer).await });
+                }
+                Ok(refusal(RefusalCode::Never, rejected.to_string()))
+            }
+        }
+    }
+
+    /// The payer asks for a signed word that nothing will be asked for an order.
+    pub(super) async fn on_give_up(&mut self, peer: PeerId, order: OrderDigest) -> Result<Response, NodeError> {
+        let Some(record) = self.orders.get(&order) else {
+            return Ok(refusal(RefusalCode::Unknown, "that order is not known here"));
+        };
+        if !record.is_payer(peer) {
+            return Ok(refusal(RefusalCode::Forbidden, "only the payer may ask"));
+        }
+        if !matches!(record.replica.phase(), ReplicaPhase::Reserve | ReplicaPhase::GivenUp) {
+            return Ok(refusal(RefusalCode::Never, "this replica works on it"));
+        }
+        if self.feed_or_reject(order, ReplicaInput::GiveUp).await?.is_err() {
+            return Ok(refusal(RefusalCode::Never, "this replica works on it"));
+        }
+        self.channel_gave_up(order).await?;
+        let digest = GiveUp { order }.digest(&self.context.domain);
+        Ok(Response::Signed(self.context.key.sign(&digest)))
+    }
+
+    /// Chunks: inputs for members, outputs for the payer once it has paid (SYM-27).
+    pub(super) fn on_chunks(
+        &self,
+        peer: PeerId,
+        right: Right,
+        root: ContentRef,
+        addresses: Vec<[u8; 32]>,
+        reply: Responder,
+    ) {
+        let Right::Order(order) = right else {
+            return refuse(reply, RefusalCode::Forbidden, "providers serve by order");
+        };
+        let Some(record) = self.orders.get(&order) else {
+            return refuse(reply, RefusalCode::Unknown, "that order is not known here");
+        };
+        let as_member = record.is_member(peer) && record.is_input(root);
+        let as_payer = record.is_payer(peer) && record.outputs.contains(&root);
+        if as_payer && !record.paid {
+            return refuse(reply, RefusalCode::Later, "outputs follow the voucher");
+        }
+        if !as_member && !as_payer {
+            return refuse(reply, RefusalCode::Forbidden, "no right to this content");
+        }
+        serve::chunks(&self.context, root, addresses, reply);
+    }
+
+    /// Picks up stored orders after a start: each says everything once more, and
+    /// computes what was not done.
+    pub(super) async fn resume(&mut self) -> Result<(), NodeError> {
+        let time = now();
+        let orders: Vec<OrderDigest> = self.orders.keys().copied().collect();
+        for order in orders {
+            let Some(record) = self.orders.get(&order) else { continue };
+            if record.replica.terms().settle_by() < time {
+                continue;
+            }
+            self.feed(order, ReplicaInput::Resume).await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets orders whose outputs need not be kept any more, and tells channels of those that are over.
+    pub(super) async fn expire_orders(&mut self, time: Timestamp) -> Result<(), NodeError> {
+        let over = |record: &OrderRecord| {
+            record.order().work.keep_until < time && record.replica.terms().settle_by() < time
+        };
+        let gone: Vec<OrderDigest> =
+            self.orders.iter().filter(|(_, record)| over(record)).map(|(order, _)| *order).collect();
+        for order in gone {
+            self.channel_order_over(order).await?;
+            self.context
+                .store
+                .write(vec![symbolon_store::Write::delete(OrderRecord::KIND, order.as_bytes().to_vec())])
+                .await?;
+            self.orders.remove(&order);
+            self.timers.remove(&order);
+        }
+        Ok(())
+    }
+}
+
+/// Compiles a module from this node's own content.
+pub(super) fn compile_stored(context: &Context, module: ContentRef) -> Result<CompiledModule, String> {
+    let bytes = context.content.get(module).map_err(|e| format!("the module is not here: {e}"))?;
+    context.engine.compile(&bytes).map_err(|refused| format!("the module does not fit the profile: {refused}"))
+}
+
+/// Runs an order's workunits one after another and keeps what they leave.
+fn run(
+    context: &Context,
+    compiled: &CompiledModule,
+    signed: &SignedOrder,
+    fault: Option<Fault>,
+) -> Result<Computed, String> {
+    let mut computed = Computed { units: Vec::new(), outputs: BTreeSet::new() };
+    for unit in &signed.work.workunits {
+        let mut inputs: BTreeMap<String, Arc<[u8]>> = BTreeMap::new();
+        for input in &unit.inputs {
+            let bytes = context.content.get(input.content).map_err(|e| format!("input {}: {e}", input.path))?;
+            inputs.insert(input.path.clone(), bytes.into());
+        }
+        let mut execution =
+            context.engine.run(compiled, unit, &inputs, &Cancel::default()).map_err(|e| e.to_string())?;
+        match fault {
+            Some(Fault::FlipByte) => flip(&mut execution),
+            // Mid-work: one unit is computed, nothing is committed.
+            Some(Fault::Die) => std::process::abort(),
+            None => {}
+        }
+        tracing::debug!(outcome = %execution.outcome, fuel = execution.fuel, "ran a workunit");
+        let manifest = execution.manifest().encode();
+        let keep = |bytes: &[u8]| context.content.put(bytes).map_err(|e| format!("cannot keep an output: {e}"));
+        let root = keep(&manifest)?;
+        computed.outputs.insert(root);
+        for bytes in [&execution.stdout, &execution.stderr].into_iter().chain(execution.outputs.values()) {
+            computed.outputs.insert(keep(bytes)?);
+        }
+        computed.units.push(UnitResult {
+            id: unit.id(signed.work.profile),
+            root: execution.result_root(),
+            fuel: execution.fuel,
+        });
+    }
+    Ok(computed)
+}
+
+/// The liar of the demo: one byte of what it returns is not what it computed.
+fn flip(execution: &mut symbolon_executor::Execution) {
+    let byte = execution.outputs.values_mut().find_map(|bytes| bytes.last_mut());
+    match byte.or(execution.stdout.last_mut()) {
+        Some(byte) => *byte ^= 1,
+        None => execution.outcome = Outcome::Exited { code: 1 },
+    }
+}

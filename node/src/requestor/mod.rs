@@ -1,0 +1,533 @@
+//! A requestor: runs one job from budget to outputs.
+//!
+//! As at the provider, one task owns all state, whatever takes time reports
+//! back as [`Done`], and every decision about money or truth is a machine's.
+
+mod market;
+mod money;
+mod orders;
+mod plan;
+
+use crate::{
+    context::{Context, NodeConfig, NodeError, now},
+    event::{Event, Events, JobReport, ProviderPart},
+    listing::UseError,
+    policy::RequestorTerms,
+    serve::{answer, refuse},
+};
+use market::Partner;
+pub(crate) use money::PayerRecord;
+use orders::{Fetched, RunningOrder};
+pub use plan::{DrawRules, batches};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+use symbolon_executor::Outcome;
+use symbolon_market::Grouping;
+use symbolon_net::{EventReceiver, Identity, PeerId, Responder};
+use symbolon_primitives::{
+    Address, AmountError, Amount, ContentRef, Input, Key, Level, Limits, OrderDigest, Signer, Timestamp, Workunit,
+};
+use symbolon_settlement::{ChainError, TxConfig, TxError, VaultView};
+use symbolon_store::StoreError;
+use symbolon_wire::{self as wire, Gossip, MAX_GOSSIP, MAX_REQUEST, RefusalCode, Request, Right};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior},
+};
+
+/// Reports of background tasks that may wait.
+const REPORTS: usize = 256;
+/// How often timers are looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// Times a batch is given out before the job gives up on it.
+const ATTEMPTS: u32 = 5;
+
+/// One part of a job.
+#[derive(Clone, Debug)]
+pub struct UnitSpec {
+    /// The whole argv, the program's name first.
+    pub args: Vec<String>,
+    /// Environment.
+    pub env: Vec<(String, String)>,
+    /// Input files by path.
+    pub inputs: BTreeMap<String, Vec<u8>>,
+    /// The most fuel it may burn.
+    pub max_fuel: u64,
+}
+
+/// A job.
+#[derive(Clone, Debug)]
+pub struct JobSpec {
+    /// The WebAssembly module.
+    pub module: Vec<u8>,
+    /// Its parts, in order.
+    pub units: Vec<UnitSpec>,
+    /// How the module is run.
+    pub level: Level,
+    /// What each part may use, beside fuel.
+    pub limits: Limits,
+    /// Parts given to the same replicas at once.
+    pub batch: usize,
+    /// How members are drawn.
+    pub rules: DrawRules,
+    /// What is signed with providers.
+    pub terms: RequestorTerms,
+    /// The most set aside at any time, in base units.
+    pub budget: Amount,
+    /// Time for the whole job.
+    pub timeout: Duration,
+    /// Offers enough to stop waiting for more.
+    pub enough_offers: usize,
+    /// The longest wait for offers.
+    pub offer_patience: Duration,
+    /// Sign no vouchers: for showing what becomes of a silent requestor.
+    pub withhold_vouchers: bool,
+}
+
+/// What one part came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitOutput {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Fuel it was billed for.
+    pub fuel: u64,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+    /// Files by path.
+    pub outputs: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+/// Why a job did not come to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JobError {
+    /// The node itself.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// An own listing that cannot be written.
+    #[error("own listing: {0}")]
+    Listing(#[from] UseError),
+    /// The module does not fit the profile.
+    #[error("the module does not fit the profile: {0}")]
+    Module(symbolon_executor::Refused),
+    /// A part that no provider would take.
+    #[error("part {part} is not sound: arguments, environment, paths or fuel are out of bounds")]
+    BadUnit {
+        /// Which, from 1.
+        part: usize,
+    },
+    /// Nothing to do.
+    #[error("the job has no parts")]
+    NoUnits,
+    /// Nobody offers what is wanted.
+    #[error("no offers at or below the price")]
+    NoOffers,
+    /// Not enough providers for the redundancy asked.
+    #[error("{have} providers agreed, an order needs {need}")]
+    TooFewProviders {
+        /// How many there are.
+        have: usize,
+        /// How many are needed.
+        need: usize,
+    },
+    /// The budget does not cover one order by the cheapest providers.
+    #[error("the budget is {have} base units, the cheapest offers need {need}")]
+    BudgetTooSmall {
+        /// The budget.
+        have: Amount,
+        /// What is needed.
+        need: Amount,
+    },
+    /// Parts that no quorum agreed on, however often they were given out.
+    #[error("no quorum for {parts} parts after {ATTEMPTS} attempts")]
+    Undecided {
+        /// How many parts.
+        parts: usize,
+    },
+    /// The job's time is over.
+    #[error("{done} of {all} parts were done when the time was over")]
+    TimedOut {
+        /// Parts done.
+        done: usize,
+        /// Parts in all.
+        all: usize,
+    },
+    /// A paid result whose bytes nobody serves.
+    #[error("the outputs of order {order} cannot be fetched from any paid replica: {reason}")]
+    OutputsLost {
+        /// The order.
+        order: OrderDigest,
+        /// What the last one said.
+        reason: String,
+    },
+}
+
+macro_rules! through_node {
+    ($($error:ty),*) => {$(
+        impl From<$error> for JobError {
+            fn from(error: $error) -> Self {
+                Self::Node(error.into())
+            }
+        }
+    )*};
+}
+through_node!(ChainError, TxError, StoreError, AmountError);
+
+/// What background tasks report.
+enum Done {
+    /// A module is ready at a provider, or not.
+    Prepared { provider: Address, ready: Result<(), String> },
+    /// A member took or refused an order.
+    Taken { order: OrderDigest, provider: Address, taken: Result<(), String> },
+    /// A voucher arrived, or not.
+    Delivered { order: OrderDigest, provider: Address, delivered: Result<(), String> },
+    /// A reserve gave an order up in writing, or not.
+    GaveUp { order: OrderDigest, provider: Address, signed: Option<symbolon_primitives::Signature> },
+    /// Outputs arrived, or not.
+    Fetched { order: OrderDigest, from: Address, fetched: Result<Vec<Fetched>, String> },
+    /// Earmarks are open at depth.
+    Earmarked(Result<money::Opened, NodeError>),
+}
+
+/// A requestor with one job.
+pub struct Requestor {
+    context: Arc<Context>,
+    spec: JobSpec,
+    units: Vec<Workunit>,
+    module: ContentRef,
+    partners: BTreeMap<Address, Partner>,
+    struck: BTreeSet<Address>,
+    channels: BTreeMap<(Address, u16), PayerRecord>,
+    orders: BTreeMap<OrderDigest, RunningOrder>,
+    timers: BTreeMap<OrderDigest, Timestamp>,
+    pending: VecDeque<(Vec<usize>, u32)>,
+    outputs: BTreeMap<usize, UnitOutput>,
+    prepared: BTreeMap<Address, bool>,
+    draws: u64,
+    opening: bool,
+    first_wave: usize,
+    earmarked: Amount,
+    report: JobReport,
+    reports: mpsc::Sender<Done>,
+    incoming: mpsc::Receiver<Done>,
+}
+
+impl Requestor {
+    /// Runs a job from deposit to outputs. Answers each part's output in order,
+    /// and the money.
+    ///
+    /// # Errors
+    /// [`JobError`]. Whatever happens, earmarks come back: by a release the
+    /// payees sign, or after the channels' expiry.
+    pub async fn run(
+        config: NodeConfig,
+        key: Key,
+        identity: Identity,
+        vault: VaultView,
+        tx_config: TxConfig,
+        events: Events,
+        spec: JobSpec,
+    ) -> Result<(Vec<UnitOutput>, JobReport), JobError> {
+        let (context, mut net) = Context::start(&config, key, identity, vault, tx_config, events).await?;
+        let done = Self::job(&context, &mut net, spec).await;
+        context.client.shutdown().await;
+        context.store.clone().close().await;
+        done
+    }
+
+    async fn job(
+        context: &Arc<Context>,
+        net: &mut EventReceiver,
+        spec: JobSpec,
+    ) -> Result<(Vec<UnitOutput>, JobReport), JobError> {
+        // Refuse what cannot work before any money moves.
+        context.engine.compile(&spec.module).map_err(JobError::Module)?;
+        let (module, units) = cut(context, &spec)?;
+        context.client.subscribe(wire::MARKET_TOPIC).await.map_err(NodeError::from)?;
+        let deposited =
+            crate::funds::ensure_balance(&context.vault, &context.txs, context.key.address(), spec.budget).await?;
+        context.events.emit(Event::Deposited { balance: spec.budget });
+        let search = market::Search {
+            terms: spec.terms,
+            owner: context.key.address(),
+            redundancy: spec.rules.redundancy,
+            enough: spec.enough_offers,
+            patience: spec.offer_patience,
+        };
+        let partners = market::find(context, net, &search).await?;
+        if partners.is_empty() {
+            return Err(JobError::NoOffers);
+        }
+        let need = spec.rules.members();
+        if partners.len() < need {
+            return Err(JobError::TooFewProviders { have: partners.len(), need });
+        }
+        let stakes: Vec<Amount> = partners.iter().map(|partner| partner.stake).collect();
+        let members = u8::try_from(need).unwrap_or(u8::MAX);
+        context.events.emit(Event::DrawRisk {
+            largest_staker_ppm: symbolon_market::largest_staker_quorum_chance_ppm_up(
+                &stakes,
+                members,
+                spec.rules.redundancy,
+            ),
+        });
+        let (reports, incoming) = mpsc::channel(REPORTS);
+        let pending = batches(units.len(), spec.batch).into_iter().map(|batch| (batch, 0)).collect();
+        let mut requestor = Self {
+            context: Arc::clone(context),
+            module,
+            partners: partners.into_iter().map(|partner| (partner.provider, partner)).collect(),
+            struck: BTreeSet::new(),
+            channels: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            pending,
+            outputs: BTreeMap::new(),
+            prepared: BTreeMap::new(),
+            draws: 0,
+            opening: false,
+            first_wave: 0,
+            earmarked: Amount::ZERO,
+            report: JobReport { deposited, ..JobReport::default() },
+            reports,
+            incoming,
+            units,
+            spec,
+        };
+        let done = requestor.drive(net).await;
+        // Earmarks come back whatever became of the job.
+        let closed = requestor.close(net).await;
+        done?;
+        closed?;
+        requestor.finish()
+    }
+
+    async fn drive(&mut self, net: &mut EventReceiver) -> Result<(), JobError> {
+        let until = Instant::now() + self.spec.timeout;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for partner in self.partners.values() {
+            let parts = (partner.agreement.terms.flat, partner.agreement.terms.rate);
+            let part = ProviderPart { flat: parts.0, rate: parts.1, ..ProviderPart::default() };
+            self.report.providers.insert(partner.provider, part);
+        }
+        self.open_first().await?;
+        self.prepare_partners();
+        while self.outputs.len() < self.units.len() {
+            tokio::select! {
+                event = net.recv() => match event {
+                    Some(event) => self.on_network(event).await?,
+                    None => return Err(NodeError::NetworkGone.into()),
+                },
+                Some(done) = self.incoming.recv() => self.on_done(done).await?,
+                _ = tick.tick() => self.on_tick().await?,
+                () = tokio::time::sleep_until(until) => {
+                    return Err(JobError::TimedOut { done: self.outputs.len(), all: self.units.len() });
+                }
+            }
+            self.assign().await?;
+        }
+        Ok(())
+    }
+
+    /// Signs out: waits for what must still arrive, and takes back what is left.
+    async fn close(&mut self, net: &mut EventReceiver) -> Result<(), JobError> {
+        let releasing = money::release_all(
+            Arc::clone(&self.context),
+            self.channels.values().cloned().collect(),
+            self.partners.clone(),
+        );
+        tokio::pin!(releasing);
+        loop {
+            tokio::select! {
+                released = &mut releasing => {
+                    let released = released?;
+                    self.report.released = released;
+                    if !released.is_zero() {
+                        self.context.events.emit(Event::Released { amount: released });
+                    }
+                    return Ok(());
+                }
+                event = net.recv() => match event {
+                    // Members may still fetch inputs and say what they have to say.
+                    Some(event) => self.on_network(event).await?,
+                    None => return Err(NodeError::NetworkGone.into()),
+                },
+                Some(done) = self.incoming.recv() => self.on_done(done).await?,
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<(Vec<UnitOutput>, JobReport), JobError> {
+        self.count_missing();
+        self.report.earmarked = self.earmarked;
+        self.report.paid = Amount::checked_sum(self.report.providers.values().map(|part| part.voucher))?;
+        self.context.events.emit(Event::JobDone(Box::new(self.report.clone())));
+        Ok((self.outputs.into_values().collect(), self.report))
+    }
+
+    async fn on_network(&mut self, event: symbolon_net::Event) -> Result<(), JobError> {
+        match event {
+            symbolon_net::Event::Request { peer, bytes, reply } => match wire::decode(&bytes, MAX_REQUEST) {
+                Ok(request) => self.on_request(peer, &request, reply).await?,
+                Err(error) => refuse(reply, RefusalCode::Never, error.to_string()),
+            },
+            symbolon_net::Event::Gossip { bytes, accept, .. } => {
+                match wire::decode::<Gossip>(&bytes, MAX_GOSSIP) {
+                    Ok(_) => accept.accept(),
+                    Err(_) => accept.reject(),
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn on_request(&mut self, peer: PeerId, request: &Request, reply: Responder) -> Result<(), JobError> {
+        match request {
+            Request::Commit(_) | Request::Answer(_) | Request::Results(_) => {
+                let response = self.on_member_message(peer, request).await?;
+                answer(reply, &response);
+            }
+            Request::Chunks { right, root, addresses } => {
+                self.on_chunks(peer, *right, *root, addresses.clone(), reply);
+            }
+            _ => refuse(reply, RefusalCode::Never, "this node is a requestor"),
+        }
+        Ok(())
+    }
+
+    /// Module and inputs, for those who have agreed or were drawn (SYM-27).
+    fn on_chunks(
+        &self,
+        peer: PeerId,
+        right: Right,
+        root: ContentRef,
+        addresses: Vec<[u8; 32]>,
+        reply: Responder,
+    ) {
+        let by_peer = |partner: &Partner| partner.peer.id == peer;
+        let allowed = match right {
+            Right::Agreement(digest) => {
+                root == self.module
+                    && self.partners.values().any(|partner| by_peer(partner) && partner.digest == digest)
+            }
+            Right::Order(order) => self.orders.get(&order).is_some_and(|running| {
+                running.is_input(root)
+                    && running.members().any(|member| self.partners.get(&member).is_some_and(by_peer))
+            }),
+        };
+        if allowed {
+            crate::serve::chunks(&self.context, root, addresses, reply);
+        } else {
+            refuse(reply, RefusalCode::Forbidden, "no right to this content");
+        }
+    }
+
+    async fn on_tick(&mut self) -> Result<(), JobError> {
+        let time = now();
+        let due: Vec<OrderDigest> =
+            self.timers.iter().filter(|(_, at)| **at <= time).map(|(order, _)| *order).collect();
+        for order in due {
+            self.timers.remove(&order);
+            self.feed(order, symbolon_quorum::VerdictInput::Timer).await?;
+        }
+        Ok(())
+    }
+
+    /// Has every partner fetch and compile the module before any deadline runs.
+    fn prepare_partners(&self) {
+        for partner in self.partners.values() {
+            let request = Request::Prepare { agreement: partner.digest, module: self.module };
+            let (context, reports) = (Arc::clone(&self.context), self.reports.clone());
+            let (peer, provider) = (partner.peer.clone(), partner.provider);
+            tokio::spawn(async move {
+                let asked =
+                    crate::peer::call(&context.client, &peer, &request, crate::context::LONGEST_REQUEST).await;
+                let ready = asked.map(|_| ()).map_err(|why| why.to_string());
+                // The loop is gone only when the job is over.
+                let _ = reports.send(Done::Prepared { provider, ready }).await;
+            });
+        }
+    }
+
+    async fn on_done(&mut self, done: Done) -> Result<(), JobError> {
+        match done {
+            Done::Prepared { provider, ready } => {
+                if let Err(reason) = &ready {
+                    self.warn(format!("{provider} cannot prepare the module: {reason}"));
+                }
+                self.prepared.insert(provider, ready.is_ok());
+                if self.prepared.len() == self.partners.len() {
+                    let providers = self.prepared.values().filter(|ready| **ready).count();
+                    self.context.events.emit(Event::Prepared { providers });
+                }
+                Ok(())
+            }
+            Done::Taken { order, provider, taken } => {
+                self.on_taken(order, provider, taken);
+                Ok(())
+            }
+            Done::Delivered { order, provider, delivered } => {
+                self.on_delivered(order, provider, delivered);
+                Ok(())
+            }
+            Done::GaveUp { order, provider, signed } => self.on_gave_up(order, provider, signed).await,
+            Done::Fetched { order, from, fetched } => self.on_fetched(order, from, fetched),
+            Done::Earmarked(opened) => {
+                self.opening = false;
+                self.on_opened(opened?).await
+            }
+        }
+    }
+
+    fn warn(&self, message: String) {
+        tracing::warn!(message);
+        self.context.events.emit(Event::Warning { message });
+    }
+}
+
+/// Stores module and inputs and names every part.
+fn cut(context: &Context, spec: &JobSpec) -> Result<(ContentRef, Vec<Workunit>), JobError> {
+    if spec.units.is_empty() {
+        return Err(JobError::NoUnits);
+    }
+    let keep = |bytes: &[u8]| {
+        context.content.put(bytes).map_err(|source| NodeError::Content { path: "content".into(), source })
+    };
+    let module = keep(&spec.module)?;
+    let mut units = Vec::with_capacity(spec.units.len());
+    for (part, unit) in (1..).zip(&spec.units) {
+        let mut inputs = Vec::with_capacity(unit.inputs.len());
+        for (path, bytes) in &unit.inputs {
+            inputs.push(Input { path: path.clone(), content: keep(bytes)?, size: bytes.len() as u64 });
+        }
+        let unit = Workunit {
+            module,
+            args: unit.args.clone(),
+            env: unit.env.clone(),
+            inputs,
+            level: spec.level,
+            limits: spec.limits,
+            max_fuel: unit.max_fuel,
+            // The same part of the same work has the same name whoever asks for it.
+            seed: [0; 32],
+        };
+        if !unit.is_sound() {
+            return Err(JobError::BadUnit { part });
+        }
+        units.push(unit);
+    }
+    Ok((module, units))
+}
+
+/// How a network groups providers for the draw.
+#[must_use]
+pub fn grouping(devnet: bool) -> Grouping {
+    if devnet { Grouping::Off } else { Grouping::PerNetwork }
+}

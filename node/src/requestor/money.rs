@@ -1,0 +1,423 @@
+//! The requestor's money: earmarks, vouchers, releases.
+
+use super::{Done, JobError, Partner, Requestor};
+use crate::{
+    context::{Context, NodeError, now},
+    event::Event,
+    peer::CallError,
+    snapshot::{self, Snapshot},
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use symbolon_channel::{ChannelTerms, Effect, Effects, Issue, Payer, PayerInput, SignedVoucher, View};
+use symbolon_primitives::{
+    Address, Amount, Lane, Leaf, OrderDigest, Release, Royalty, Signature, SignedOrder, Signer, Timestamp, price,
+};
+use symbolon_settlement::{
+    Depth,
+    ops::{self, LaneEarmarks},
+};
+use symbolon_store::{Direction, VoucherKey, VoucherRow, Write};
+use symbolon_wire::{RefusalCode, Request, Response};
+use tokio::time::{Instant, sleep};
+
+/// Time for payees to claim and to sign releases at a job's end.
+const RELEASES: Duration = Duration::from_secs(45);
+/// Between two questions for a release.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// Time for one answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// A channel of this requestor's.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PayerRecord {
+    pub(crate) payer: Payer,
+}
+
+impl Snapshot for PayerRecord {
+    const KIND: &'static str = "payer-channel";
+}
+
+impl PayerRecord {
+    fn key(&self) -> Vec<u8> {
+        let terms = self.payer.terms();
+        [terms.payee.as_slice(), terms.lane.word().as_slice()].concat()
+    }
+
+    pub(super) fn id(&self) -> (Address, u16) {
+        (self.payer.terms().payee, self.payer.terms().lane.number16())
+    }
+}
+
+/// Channels that are open, as the chain shows them at depth.
+pub(super) struct Opened {
+    views: Vec<((Address, u16), View)>,
+}
+
+impl Requestor {
+    /// The lowest free lane of a partner whose earmark covers `max_fuel`.
+    pub(super) fn free_lane(&self, partner: &Partner, max_fuel: u64) -> Option<u16> {
+        let terms = &partner.agreement.terms;
+        let most = price(terms.flat, terms.rate, max_fuel).ok()?;
+        let settle = now().plus_secs(terms.settle_secs.into()).plus_secs(terms.margin_secs.into());
+        (0..self.spec.rules.lanes).find(|number| {
+            self.channels.get(&(partner.provider, *number)).is_some_and(|record| {
+                record.payer.open_order().is_none()
+                    && record.payer.room() >= most
+                    && record.payer.view().expiry > settle.plus_secs(1)
+            })
+        })
+    }
+
+    /// The leaf of a partner for an order on this lane.
+    pub(super) fn leaf(&self, partner: &Partner, lane_number: u16, _now: Timestamp) -> Result<Leaf, JobError> {
+        let record = self.channels.get(&(partner.provider, lane_number));
+        let record = record.ok_or(JobError::Node(NodeError::Snapshot { kind: PayerRecord::KIND }))?;
+        Ok(Leaf {
+            provider: partner.provider,
+            owed: record.payer.owed(),
+            flat: partner.agreement.terms.flat,
+            rate: partner.agreement.terms.rate,
+            epoch: record.payer.view().epoch,
+            lane_number,
+        })
+    }
+
+    /// Marks the lanes of an order's leaves as taken; answers what must be stored before it leaves.
+    pub(super) fn reserve_lanes(
+        &mut self,
+        order: OrderDigest,
+        signed: &SignedOrder,
+        settle_by: Timestamp,
+    ) -> Result<Vec<Write>, JobError> {
+        let mut writes = Vec::with_capacity(signed.leaves.len());
+        for leaf in &signed.leaves {
+            let Some(record) = self.channels.get_mut(&(leaf.provider, leaf.lane_number)) else { continue };
+            let issue = Issue { order, leaf: *leaf, max_fuel: signed.order.max_fuel, settle_by };
+            record.payer.handle(&self.context.key, PayerInput::Issue(issue), now()).map_err(NodeError::from)?;
+            writes.push(snapshot::put(&record.key(), record)?);
+        }
+        Ok(writes)
+    }
+
+    /// Hands an input to a channel; what must be durable is durable when this returns.
+    async fn channel(&mut self, id: (Address, u16), input: PayerInput) -> Result<Effects, JobError> {
+        let Some(record) = self.channels.get_mut(&id) else { return Ok(Effects::new()) };
+        let effects = record.payer.handle(&self.context.key, input, now()).map_err(NodeError::from)?;
+        let mut writes = Vec::new();
+        for effect in &effects {
+            match effect {
+                Effect::Persist => writes.push(snapshot::put(&record.key(), record)?),
+                Effect::Keep(signed) => writes.push(Write::PutVoucher(issued(record, signed, &input))),
+                _ => {}
+            }
+        }
+        if !writes.is_empty() {
+            self.context.store.write(writes).await?;
+        }
+        Ok(effects)
+    }
+
+    /// Signs, stores and sends the voucher of a replica that agreed (SYM-24).
+    pub(super) async fn pay(&mut self, order: OrderDigest, leaf: &Leaf, fuel: u64) -> Result<(), JobError> {
+        let effects = self.channel((leaf.provider, leaf.lane_number), PayerInput::Agreed { order, fuel }).await?;
+        for effect in effects {
+            let Effect::SendVoucher { order, signed } = effect else { continue };
+            let Some(partner) = self.partners.get(&leaf.provider) else { continue };
+            if let Some(part) = self.report.providers.get_mut(&leaf.provider) {
+                part.voucher = part.voucher.checked_add(leaf.price(fuel)?)?;
+            }
+            let request = Request::Voucher { order, voucher: signed.voucher, signature: signed.signature };
+            let (outbox, reports) = (self.context.outbox.clone(), self.reports.clone());
+            let (peer, provider) = (partner.peer.clone(), partner.provider);
+            tokio::spawn(async move {
+                let delivered = outbox
+                    .deliver(&peer, &request, super::orders::VOUCHER)
+                    .await
+                    .map(|_| ())
+                    .map_err(|why| why.to_string());
+                // The loop is gone only when the job is over.
+                let _ = reports.send(Done::Delivered { order, provider, delivered }).await;
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) async fn lane_given_up(&mut self, order: OrderDigest, provider: Address) -> Result<(), JobError> {
+        let open = self.channels.values().find(|record| {
+            record.payer.terms().payee == provider && record.payer.open_order() == Some(order)
+        });
+        if let Some(id) = open.map(PayerRecord::id) {
+            self.channel(id, PayerInput::GaveUp { order }).await?;
+        }
+        Ok(())
+    }
+
+    /// Opens every partner's lanes in one transaction.
+    pub(super) async fn open_first(&mut self) -> Result<(), JobError> {
+        let stored: Vec<PayerRecord> = snapshot::all(&self.context.store)?;
+        for record in stored {
+            let lane = record.payer.terms().lane;
+            if self.spec.terms.royalty.lane(lane.number16()) == lane {
+                self.channels.insert(record.id(), record);
+            }
+        }
+        let batch = self.pending.iter().map(|(batch, _)| self.max_fuel(batch)).max().unwrap_or_default();
+        let members = self.spec.rules.members();
+        let mut prices = Vec::with_capacity(self.partners.len());
+        for partner in self.partners.values() {
+            let terms = &partner.agreement.terms;
+            prices.push((partner.provider, price(terms.flat, terms.rate, batch)?));
+        }
+        prices.sort_by_key(|(_, price)| *price);
+        let need = Amount::checked_sum(prices.iter().take(members).map(|(_, price)| *price))?;
+        if need > self.spec.budget {
+            return Err(JobError::BudgetTooSmall { have: self.spec.budget, need });
+        }
+        // Each lane's even share of all orders, as long as the budget carries it.
+        let seats = self.pending.len().saturating_mul(members);
+        let lanes = self.partners.len().saturating_mul(self.spec.rules.lanes.into()).max(1);
+        let mut share = u64::try_from(seats.div_ceil(lanes)).unwrap_or(u64::MAX).max(1);
+        let mut lanes_each = self.spec.rules.lanes;
+        loop {
+            let times = share.saturating_mul(lanes_each.into());
+            let all = Amount::checked_sum(
+                prices.iter().map(|(_, price)| price.checked_mul(times).unwrap_or(Amount::MAX)),
+            );
+            if all.is_ok_and(|all| all <= self.spec.budget) {
+                break;
+            }
+            if share > 1 {
+                share -= 1;
+            } else if lanes_each > 1 {
+                lanes_each -= 1;
+            } else {
+                // Not even one order for everybody: the cheapest ones get it.
+                prices.truncate(prices.len().saturating_sub(1).max(members));
+                if prices.len() == members {
+                    break;
+                }
+            }
+        }
+        let mut amounts = Vec::new();
+        for number in 0..lanes_each {
+            for (provider, price) in &prices {
+                amounts.push(((*provider, number), price.checked_mul(share)?));
+            }
+        }
+        self.open(amounts)
+    }
+
+    /// Tops up free lanes that do not cover a batch; whether there is anything to wait for.
+    pub(super) fn top_up(&mut self, batch: &[usize]) -> Result<bool, JobError> {
+        if self.opening {
+            return Ok(true);
+        }
+        let max_fuel = self.max_fuel(batch);
+        let mut left = self.spec.budget.saturating_sub(self.earmarked);
+        let mut amounts = Vec::new();
+        for partner in self.partners.values() {
+            let ready = self.prepared.get(&partner.provider) == Some(&true);
+            if self.struck.contains(&partner.provider) || !ready || self.free_lane(partner, max_fuel).is_some() {
+                continue;
+            }
+            let terms = &partner.agreement.terms;
+            let most = price(terms.flat, terms.rate, max_fuel)?;
+            let lane = (0..self.spec.rules.lanes).find_map(|number| {
+                let record = self.channels.get(&(partner.provider, number))?;
+                record.payer.open_order().is_none().then(|| (number, most.saturating_sub(record.payer.room())))
+            });
+            let Some((number, missing)) = lane else { continue };
+            if missing.is_zero() || missing > left {
+                continue;
+            }
+            left = left.checked_sub(missing)?;
+            amounts.push(((partner.provider, number), missing));
+        }
+        if amounts.is_empty() {
+            return Ok(false);
+        }
+        self.open(amounts)?;
+        Ok(true)
+    }
+
+    /// Earmarks amounts in one transaction and waits for its depth in the background.
+    fn open(&mut self, amounts: Vec<((Address, u16), Amount)>) -> Result<(), JobError> {
+        let royalty = self.spec.terms.royalty;
+        let mut lanes: BTreeMap<u16, Vec<(Address, Amount)>> = BTreeMap::new();
+        let mut sum = Amount::ZERO;
+        for ((provider, number), amount) in &amounts {
+            sum = sum.checked_add(*amount)?;
+            lanes.entry(*number).or_default().push((*provider, *amount));
+        }
+        let lanes: Vec<LaneEarmarks> =
+            lanes.into_iter().map(|(number, amounts)| LaneEarmarks { lane: royalty.lane(number), amounts }).collect();
+        let expiry = now().plus_secs(self.context.timing.expiry_secs.into());
+        let key = self.context.key.address();
+        let tag = ops::tag(&[b"open", &rand::random::<[u8; 32]>()]);
+        let intent = ops::open(self.context.vault.address(), key, expiry, &lanes, tag);
+        self.earmarked = self.earmarked.checked_add(sum)?;
+        self.opening = true;
+        let channels: Vec<(Address, u16)> = amounts.into_iter().map(|(id, _)| id).collect();
+        for (provider, number) in &channels {
+            // Known before it is open: whatever happens, it can be found and released.
+            self.channels.entry((*provider, *number)).or_insert_with(|| PayerRecord {
+                payer: Payer::new(channel_terms(&self.context, *provider, royalty, *number)),
+            });
+        }
+        let mut writes = Vec::with_capacity(channels.len());
+        for id in &channels {
+            if let Some(record) = self.channels.get(id) {
+                writes.push(snapshot::put(&record.key(), record)?);
+            }
+        }
+        let (context, reports) = (Arc::clone(&self.context), self.reports.clone());
+        tokio::spawn(async move {
+            let opened = open_and_look(&context, writes, intent, &channels, royalty).await;
+            // The loop is gone only when the job is over.
+            let _ = reports.send(Done::Earmarked(opened)).await;
+        });
+        Ok(())
+    }
+
+    pub(super) async fn on_opened(&mut self, opened: Opened) -> Result<(), JobError> {
+        let channels = opened.views.len();
+        for (id, view) in opened.views {
+            self.channel(id, PayerInput::Seen(view)).await?;
+        }
+        self.context.events.emit(Event::Earmarked { amount: self.earmarked, channels });
+        Ok(())
+    }
+}
+
+fn channel_terms(context: &Context, payee: Address, royalty: Royalty, number: u16) -> ChannelTerms {
+    ChannelTerms {
+        domain: context.domain,
+        payer: context.key.address(),
+        payee,
+        lane: royalty.lane(number),
+        margin_secs: context.timing.margin_secs.into(),
+    }
+}
+
+async fn open_and_look(
+    context: &Context,
+    writes: Vec<Write>,
+    intent: symbolon_settlement::Intent,
+    channels: &[(Address, u16)],
+    royalty: Royalty,
+) -> Result<Opened, NodeError> {
+    context.store.write(writes).await?;
+    // Confirmed means as deep as anybody asks for.
+    context.txs.run(intent).await?;
+    let anchor = context.vault.chain().anchor(Depth::Blocks(context.timing.depth.into())).await?;
+    let mut views = Vec::with_capacity(channels.len());
+    for (provider, number) in channels {
+        views.push(((*provider, *number), look(context, *provider, royalty.lane(*number), &anchor).await?));
+    }
+    Ok(Opened { views })
+}
+
+async fn look(
+    context: &Context,
+    payee: Address,
+    lane: Lane,
+    at: &symbolon_settlement::Header,
+) -> Result<View, NodeError> {
+    let state = context.vault.channel(context.key.address(), payee, lane, at).await?;
+    Ok(View { allocated: state.allocated, claimed: state.claimed, epoch: state.epoch, expiry: state.expiry })
+}
+
+fn issued(record: &PayerRecord, signed: &SignedVoucher, input: &PayerInput) -> VoucherRow {
+    let terms = record.payer.terms();
+    VoucherRow {
+        key: VoucherKey {
+            direction: Direction::Issued,
+            payer: terms.payer,
+            payee: terms.payee,
+            lane: terms.lane,
+            epoch: signed.voucher.epoch,
+        },
+        cumulative: signed.voucher.cumulative,
+        signature: signed.signature,
+        order: match input {
+            PayerInput::Agreed { order, .. } => Some(*order),
+            _ => None,
+        },
+        created_at: now(),
+    }
+}
+
+/// Asks every payee with nothing in flight to sign the release of what is left,
+/// takes it back on chain, and pays the free balance out. Answers what came back.
+pub(super) async fn release_all(
+    context: Arc<Context>,
+    channels: Vec<PayerRecord>,
+    partners: BTreeMap<Address, Partner>,
+) -> Result<Amount, JobError> {
+    let asking = channels.into_iter().filter(|record| !record.payer.view().allocated.is_zero()).map(|record| {
+        let (context, partner) = (Arc::clone(&context), partners.get(&record.payer.terms().payee).cloned());
+        async move {
+            // Whoever still holds an order would refuse; its earmark comes back after the expiry.
+            if record.payer.open_order().is_some() {
+                return None;
+            }
+            let consent = ask_release(&context, &partner?, &record).await?;
+            Some((record.payer.terms().lane, record.payer.terms().payee, consent))
+        }
+    });
+    let consents: Vec<(Lane, Address, Signature)> =
+        futures::future::join_all(asking).await.into_iter().flatten().collect();
+    let mut lanes: BTreeMap<Lane, Vec<(Address, Option<Signature>)>> = BTreeMap::new();
+    for (lane, payee, consent) in consents {
+        lanes.entry(lane).or_default().push((payee, Some(consent)));
+    }
+    let mut released = Amount::ZERO;
+    let key = context.key.address();
+    let mut handles = Vec::with_capacity(lanes.len());
+    for (lane, rows) in &lanes {
+        let head = context.vault.chain().head().await?;
+        for (payee, _) in rows {
+            let state = context.vault.channel(key, *payee, *lane, &head).await?;
+            released = released.checked_add(state.allocated.saturating_sub(state.claimed))?;
+        }
+        let tag = ops::tag(&[b"release", &rand::random::<[u8; 32]>()]);
+        handles.push(context.txs.submit(ops::release(context.vault.address(), key, *lane, rows, tag)).await?);
+    }
+    for handle in handles {
+        handle.wait().await?;
+    }
+    let head = context.vault.chain().head().await?;
+    let free = context.vault.account(key, &head).await?.balance;
+    if !free.is_zero() {
+        let tag = ops::tag(&[b"withdraw", &rand::random::<[u8; 32]>()]);
+        context.txs.run(ops::withdraw(context.vault.address(), key, key, free, tag)).await?;
+    }
+    Ok(released)
+}
+
+/// One payee's consent, once all it holds is claimed.
+async fn ask_release(context: &Context, partner: &Partner, record: &PayerRecord) -> Option<Signature> {
+    let terms = record.payer.terms();
+    let epoch = record.payer.view().epoch;
+    let request = Request::Release { payer: terms.payer, lane: terms.lane, epoch };
+    let digest = Release { payer: terms.payer, lane: terms.lane, epoch }.digest(&context.domain);
+    let until = Instant::now() + RELEASES;
+    loop {
+        match crate::peer::call(&context.client, &partner.peer, &request, ANSWER).await {
+            Ok(Response::Signed(consent)) if consent.check(&digest, terms.payee).is_ok() => return Some(consent),
+            Err(CallError::Refused(refusal)) if refusal.code == RefusalCode::Later => {
+                tracing::debug!(payee = %terms.payee, reason = refusal.reason, "no release yet");
+            }
+            Err(CallError::Request(error)) => tracing::debug!(payee = %terms.payee, %error, "no answer"),
+            other => {
+                tracing::info!(payee = %terms.payee, ?other, "no release before the expiry");
+                return None;
+            }
+        }
+        if Instant::now() + ASK_AGAIN > until {
+            return None;
+        }
+        sleep(ASK_AGAIN).await;
+    }
+}

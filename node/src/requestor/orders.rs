@@ -1,0 +1,598 @@
+//! Orders at the requestor: issuing them, and carrying out what the verdict says.
+
+use super::{ATTEMPTS, Done, JobError, Partner, Requestor, UnitOutput};
+use crate::{
+    context::{Context, NodeError, now},
+    convert,
+    event::Event,
+    peer::{Peer, fetch},
+    serve::refusal,
+    snapshot::{self, Snapshot},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use symbolon_executor::{Manifest, manifest::Part};
+use symbolon_market::Candidate;
+use symbolon_net::PeerId;
+use symbolon_primitives::{
+    Address, ContentRef, GiveUp, Leaf, OrderDigest, Salt, Signature, SignedOrder, UnitResult, Work,
+    results::total_fuel, results_root,
+};
+use symbolon_quorum::{Effect, Effects, Message, OrderTerms, Remedy, Timing, Verdict, VerdictEvent, VerdictInput};
+use symbolon_settlement::ops;
+use symbolon_wire::{OrderMessage, RefusalCode, Request, Response, Right};
+
+/// Time for members to take an order: their inputs are small by then.
+const TAKE: Duration = Duration::from_secs(20);
+/// Time for a voucher to arrive; the quorum can settle without it.
+pub(super) const VOUCHER: Duration = Duration::from_secs(60);
+/// Time for a reserve to give an order up in writing.
+const GIVE_UP: Duration = Duration::from_secs(30);
+/// The longest manifest read.
+const MAX_MANIFEST: u64 = 4 << 20;
+
+/// An order that went out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct RunningOrder {
+    message: OrderMessage,
+    verdict: Verdict,
+    /// The job's parts it is about.
+    batch: Vec<usize>,
+    attempt: u32,
+    /// What each member says its parts came to.
+    answers: BTreeMap<Address, Vec<UnitResult>>,
+    #[serde(skip)]
+    pub(super) taken: BTreeSet<Address>,
+    #[serde(skip)]
+    refused: BTreeSet<Address>,
+    #[serde(skip)]
+    called: BTreeSet<Address>,
+    #[serde(skip)]
+    agreed: BTreeSet<Address>,
+    #[serde(skip)]
+    dissented: BTreeSet<Address>,
+    #[serde(skip)]
+    missing: BTreeSet<Address>,
+    /// Paid replicas that may be asked for outputs.
+    #[serde(skip)]
+    sources: Vec<Address>,
+    #[serde(skip)]
+    fetching: bool,
+    #[serde(skip)]
+    done: bool,
+}
+
+impl Snapshot for RunningOrder {
+    const KIND: &'static str = "issued-order";
+}
+
+impl RunningOrder {
+    fn order(&self) -> &SignedOrder {
+        &self.message.order
+    }
+
+    pub(super) fn members(&self) -> impl Iterator<Item = Address> + '_ {
+        self.order().leaves.iter().map(|leaf| leaf.provider)
+    }
+
+    pub(super) fn is_input(&self, root: ContentRef) -> bool {
+        self.order()
+            .work
+            .workunits
+            .iter()
+            .any(|unit| unit.module == root || unit.inputs.iter().any(|input| input.content == root))
+    }
+
+    fn split(&self) -> (Vec<Address>, Vec<Address>) {
+        let (reserves, active): (Vec<_>, Vec<_>) =
+            self.members().enumerate().partition(|(index, _)| self.order().is_reserve(*index));
+        let only = |list: Vec<(usize, Address)>| list.into_iter().map(|(_, provider)| provider).collect();
+        (only(active), only(reserves))
+    }
+}
+
+/// One part's output as fetched.
+pub(super) struct Fetched {
+    part: usize,
+    output: UnitOutput,
+}
+
+impl Requestor {
+    /// Gives out as many batches as there are free lanes for.
+    pub(super) async fn assign(&mut self) -> Result<(), JobError> {
+        if self.opening || self.channels.is_empty() || self.prepared.len() < self.partners.len() {
+            return Ok(());
+        }
+        let mut issued = Vec::new();
+        while let Some((batch, attempt)) = self.pending.front().cloned() {
+            let candidates = self.candidates(&batch);
+            let need = self.spec.rules.members();
+            if candidates.len() < need {
+                if self.top_up(&batch)? || self.orders.values().any(|running| !running.done) {
+                    break;
+                }
+                return Err(JobError::TooFewProviders { have: candidates.len(), need });
+            }
+            let drawn = self
+                .spec
+                .rules
+                .draw(&candidates, self.draws)
+                .map_err(|_| JobError::TooFewProviders { have: candidates.len(), need })?;
+            self.draws += 1;
+            self.pending.pop_front();
+            issued.push(self.issue(batch, attempt, &drawn).await?);
+        }
+        if self.first_wave == 0 {
+            self.first_wave = issued.len();
+        }
+        Ok(())
+    }
+
+    /// Providers that may be drawn for a batch: ready, in good standing, with a
+    /// free lane whose earmark covers it.
+    fn candidates(&self, batch: &[usize]) -> Vec<Candidate> {
+        let time = now();
+        self.partners
+            .values()
+            .filter(|partner| {
+                !self.struck.contains(&partner.provider)
+                    && self.prepared.get(&partner.provider) == Some(&true)
+                    && super::market::usable(partner, time)
+                    && self.free_lane(partner, self.max_fuel(batch)).is_some()
+            })
+            .map(|partner| Candidate {
+                provider: partner.provider,
+                stake: partner.stake,
+                network_group: partner.group,
+            })
+            .collect()
+    }
+
+    pub(super) fn max_fuel(&self, batch: &[usize]) -> u64 {
+        batch.iter().filter_map(|part| self.units.get(*part)).fold(0, |sum, unit| sum.saturating_add(unit.max_fuel))
+    }
+
+    /// Signs an order for the drawn members, stores it, and sends it out.
+    async fn issue(
+        &mut self,
+        batch: Vec<usize>,
+        attempt: u32,
+        drawn: &[Address],
+    ) -> Result<OrderDigest, JobError> {
+        let time = now();
+        let max_fuel = self.max_fuel(&batch);
+        let active: BTreeSet<Address> =
+            drawn.iter().take(usize::from(self.spec.rules.redundancy)).copied().collect();
+        let mut members: Vec<(Partner, u16)> = drawn
+            .iter()
+            .filter_map(|provider| {
+                let partner = self.partners.get(provider)?;
+                Some((partner.clone(), self.free_lane(partner, max_fuel)?))
+            })
+            .collect();
+        members.sort_by_key(|(partner, _)| partner.provider);
+        let mut leaves: Vec<Leaf> = Vec::with_capacity(members.len());
+        let mut reserves = 0_u8;
+        for (index, (partner, lane_number)) in members.iter().enumerate() {
+            if !active.contains(&partner.provider) {
+                reserves |= 1 << index;
+            }
+            leaves.push(self.leaf(partner, *lane_number, time)?);
+        }
+        // Terms may differ between agreements: what all of them allow.
+        let least = |pick: fn(&symbolon_primitives::Agreement) -> u32| {
+            members.iter().map(|(partner, _)| pick(&partner.agreement.terms)).min().unwrap_or_default()
+        };
+        let wait_secs = least(|terms| terms.wait_secs);
+        let commit_by = time.plus_secs(least(|terms| terms.commit_secs).into());
+        let reserve_by =
+            commit_by.plus_secs(wait_secs.into()).plus_secs(least(|terms| terms.reserve_secs).into());
+        let settle_by = time.plus_secs(least(|terms| terms.settle_secs).into());
+        let work = Work {
+            agreements: members.iter().map(|(partner, _)| partner.digest).collect(),
+            profile: self.spec.terms.profile,
+            workunits: batch.iter().filter_map(|part| self.units.get(*part)).cloned().collect(),
+            commit_by,
+            reserve_by,
+            keep_until: reserve_by.plus_secs(least(|terms| terms.keep_secs).into()),
+            reserves,
+            salt: Salt::from_bytes(rand::random()),
+        };
+        let context = Arc::clone(&self.context);
+        let order = SignedOrder::sign(
+            &context.key,
+            &context.domain,
+            work,
+            leaves,
+            self.spec.terms.royalty,
+            self.spec.rules.redundancy,
+            settle_by,
+        );
+        let digest = order.digest(&context.domain);
+        let payer = symbolon_primitives::Signer::address(&context.key);
+        let timing = Timing { wait_secs: wait_secs.into(), ..context.timing.quorum() };
+        let terms = OrderTerms::new(&order, context.domain, payer, timing).map_err(NodeError::from)?;
+        let message = OrderMessage {
+            order,
+            members: members.iter().map(|(partner, _)| partner.peer.member(partner.provider)).collect(),
+            commits: Vec::new(),
+        };
+        let running = RunningOrder {
+            verdict: Verdict::new(terms),
+            batch,
+            attempt,
+            answers: BTreeMap::new(),
+            taken: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            called: BTreeSet::new(),
+            agreed: BTreeSet::new(),
+            dissented: BTreeSet::new(),
+            missing: BTreeSet::new(),
+            sources: Vec::new(),
+            fetching: false,
+            done: false,
+            message: message.clone(),
+        };
+        let mut writes = vec![snapshot::put(digest.as_bytes(), &running)?];
+        writes.extend(self.reserve_lanes(digest, &running.message.order, settle_by)?);
+        context.store.write(writes).await?;
+        for (partner, _) in &members {
+            if let Some(part) = self.report.providers.get_mut(&partner.provider) {
+                part.orders += 1;
+            }
+            self.send_order(digest, partner, &message);
+        }
+        self.orders.insert(digest, running);
+        self.feed(digest, VerdictInput::Resume).await?;
+        Ok(digest)
+    }
+
+    fn send_order(&self, order: OrderDigest, partner: &Partner, message: &OrderMessage) {
+        let (outbox, reports) = (self.context.outbox.clone(), self.reports.clone());
+        let (peer, provider) = (partner.peer.clone(), partner.provider);
+        let request = Request::Order(message.clone());
+        tokio::spawn(async move {
+            let taken = outbox.deliver(&peer, &request, TAKE).await.map(|_| ()).map_err(|why| why.to_string());
+            // The loop is gone only when the job is over.
+            let _ = reports.send(Done::Taken { order, provider, taken }).await;
+        });
+    }
+
+    pub(super) fn on_taken(&mut self, order: OrderDigest, provider: Address, taken: Result<(), String>) {
+        let refused = taken.is_err();
+        if let Err(reason) = taken {
+            self.warn(format!("{provider} did not take order {order}: {reason}"));
+            self.struck.insert(provider);
+        }
+        let first_wave = self.first_wave;
+        let out = self.orders.values().filter(|running| running.is_out()).count();
+        let Some(running) = self.orders.get_mut(&order) else { return };
+        let was_out = running.is_out();
+        if refused {
+            running.refused.insert(provider);
+        } else {
+            running.taken.insert(provider);
+        }
+        if running.is_out() && !was_out {
+            let (active, reserves) = running.split();
+            self.context.events.emit(Event::OrderOut { order, active, reserves, out: out + 1, first_wave });
+        }
+    }
+
+    /// Hands an input to an order's verdict and carries out the effects.
+    pub(super) async fn feed(&mut self, order: OrderDigest, input: VerdictInput) -> Result<(), JobError> {
+        if let Err(rejected) = self.feed_or_reject(order, input).await? {
+            tracing::debug!(%order, %rejected, "refused an input");
+        }
+        Ok(())
+    }
+
+    async fn feed_or_reject(
+        &mut self,
+        order: OrderDigest,
+        input: VerdictInput,
+    ) -> Result<Result<(), symbolon_quorum::Rejected>, JobError> {
+        let Some(running) = self.orders.get_mut(&order) else { return Ok(Ok(())) };
+        match running.verdict.handle(input, now()) {
+            Ok(effects) => self.perform(order, effects).await.map(Ok),
+            Err(rejected) => Ok(Err(rejected)),
+        }
+    }
+
+    /// Effects in their order. Whatever follows a `Persist` waits for the disk.
+    async fn perform(&mut self, order: OrderDigest, effects: Effects<VerdictEvent>) -> Result<(), JobError> {
+        for effect in effects {
+            match effect {
+                Effect::Persist => {
+                    if let Some(running) = self.orders.get(&order) {
+                        let write = snapshot::put(order.as_bytes(), running)?;
+                        self.context.store.write(vec![write]).await?;
+                    }
+                }
+                Effect::Send { to, message } => self.send(order, to, &message),
+                Effect::SetTimer { at } => {
+                    self.timers.insert(order, at);
+                }
+                Effect::Emit(event) => self.on_verdict_event(order, event).await?,
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&self, order: OrderDigest, to: Address, message: &Message) {
+        let (Some(running), Some(partner)) = (self.orders.get(&order), self.partners.get(&to)) else { return };
+        let me = symbolon_primitives::Signer::address(&self.context.key);
+        let request = convert::to_request(order, me, message, &[], &running.message);
+        let left = running.order().work.reserve_by.secs_since(now());
+        self.context.outbox.send(partner.peer.clone(), request, Duration::from_secs(left.max(1)));
+    }
+
+    async fn on_verdict_event(&mut self, order: OrderDigest, event: VerdictEvent) -> Result<(), JobError> {
+        let Some(running) = self.orders.get_mut(&order) else { return Ok(()) };
+        match event {
+            VerdictEvent::ReserveCalled(leaf) => {
+                let answered = running.answers.len();
+                let reason = if answered < usize::from(running.order().order.quorum) { "silence" } else { "disagreement" };
+                running.called.insert(leaf.provider);
+                let event = Event::ReserveCalled { order, provider: leaf.provider, reason: reason.into() };
+                self.context.events.emit(event);
+            }
+            VerdictEvent::Decided { fuel, .. } => {
+                self.report.fuel = self.report.fuel.saturating_add(fuel);
+                self.report.orders += 1;
+                self.ask_idle_reserves(order);
+            }
+            VerdictEvent::Agreed { leaf, fuel, .. } => {
+                running.agreed.insert(leaf.provider);
+                if !self.spec.withhold_vouchers {
+                    self.pay(order, &leaf, fuel).await?;
+                }
+            }
+            VerdictEvent::Dissented(provider) => {
+                running.dissented.insert(provider);
+                self.struck.insert(provider);
+            }
+            VerdictEvent::Missing(provider) => {
+                running.missing.insert(provider);
+                self.struck.insert(provider);
+            }
+            VerdictEvent::Undecided => {
+                running.done = true;
+                let (batch, attempt) = (running.batch.clone(), running.attempt + 1);
+                if attempt >= ATTEMPTS {
+                    return Err(JobError::Undecided { parts: batch.len() });
+                }
+                self.pending.push_back((batch, attempt));
+                self.context.events.emit(Event::OrderUndecided { order });
+            }
+            VerdictEvent::Equivocated(evidence) => {
+                self.struck.insert(evidence.provider);
+                self.warn(format!("{} signed two different results for order {order}", evidence.provider));
+                let (first, second) = (evidence.first, evidence.second);
+                let intent = ops::slash(
+                    self.context.vault.address(),
+                    (&first.statement, &first.signature),
+                    (&second.statement, &second.signature),
+                    ops::tag(&[b"slash", order.as_bytes(), evidence.provider.as_slice()]),
+                );
+                let context = Arc::clone(&self.context);
+                tokio::spawn(async move {
+                    if let Err(error) = context.txs.run(intent).await {
+                        tracing::warn!(%error, "the court did not take the evidence");
+                    }
+                });
+            }
+            VerdictEvent::Conflicted(provider) => {
+                self.struck.insert(provider);
+                self.warn(format!("{provider} signed two different commits for order {order}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A Commit, an answer or Results of a member.
+    pub(super) async fn on_member_message(&mut self, peer: PeerId, request: &Request) -> Result<Response, JobError> {
+        let Some((order, from, message)) = convert::from_request(request) else {
+            return Ok(refusal(RefusalCode::Never, "not about an order"));
+        };
+        let Some(running) = self.orders.get_mut(&order) else {
+            return Ok(refusal(RefusalCode::Unknown, "that order is not known here"));
+        };
+        if self.partners.get(&from).is_none_or(|partner| partner.peer.id != peer) {
+            return Ok(refusal(RefusalCode::Forbidden, "that member speaks through another peer"));
+        }
+        if let Request::Answer(answer) = request {
+            let work = &running.order().work;
+            let same = answer.units.len() == work.workunits.len()
+                && answer.units.iter().zip(&work.workunits).all(|(result, unit)| result.id == unit.id(work.profile))
+                && total_fuel(&answer.units) == Some(answer.fuel)
+                && results_root(work.salt, &answer.units) == answer.results_root;
+            if !same {
+                return Ok(refusal(RefusalCode::Never, "the parts do not make the answer's root"));
+            }
+            running.answers.entry(from).or_insert_with(|| answer.units.clone());
+        }
+        match self.feed_or_reject(order, VerdictInput::Received { from, message }).await? {
+            Ok(()) => Ok(Response::Done),
+            Err(rejected) => {
+                tracing::debug!(%order, %from, %rejected, "refused a member's message");
+                if rejected.remedy == Remedy::Disconnect {
+                    let client = self.context.client.clone();
+                    tokio::spawn(async move { client.disconnect(peer).await });
+                }
+                Ok(refusal(RefusalCode::Never, rejected.to_string()))
+            }
+        }
+    }
+
+    /// Reserves that never ran give the order up in writing, so that their channels are free again (SYM-21).
+    fn ask_idle_reserves(&self, order: OrderDigest) {
+        let Some(running) = self.orders.get(&order) else { return };
+        let (_, reserves) = running.split();
+        for provider in reserves.into_iter().filter(|provider| !running.called.contains(provider)) {
+            let Some(partner) = self.partners.get(&provider) else { continue };
+            let (outbox, reports, peer) =
+                (self.context.outbox.clone(), self.reports.clone(), partner.peer.clone());
+            tokio::spawn(async move {
+                let signed = match outbox.deliver(&peer, &Request::GiveUp { order }, GIVE_UP).await {
+                    Ok(Response::Signed(signature)) => Some(signature),
+                    _ => None,
+                };
+                // The loop is gone only when the job is over.
+                let _ = reports.send(Done::GaveUp { order, provider, signed }).await;
+            });
+        }
+    }
+
+    pub(super) async fn on_gave_up(
+        &mut self,
+        order: OrderDigest,
+        provider: Address,
+        signed: Option<Signature>,
+    ) -> Result<(), JobError> {
+        let digest = GiveUp { order }.digest(&self.context.domain);
+        if signed.is_some_and(|signature| signature.check(&digest, provider).is_ok()) {
+            self.lane_given_up(order, provider).await?;
+            self.feed(order, VerdictInput::GaveUp(provider)).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_delivered(&mut self, order: OrderDigest, provider: Address, delivered: Result<(), String>) {
+        match delivered {
+            Ok(()) => {
+                if let Some(running) = self.orders.get_mut(&order) {
+                    running.sources.push(provider);
+                }
+                self.fetch_outputs(order);
+            }
+            Err(reason) => self.warn(format!("the voucher for {provider} did not arrive: {reason}")),
+        }
+    }
+
+    /// Fetches a decided order's outputs from a replica that has its voucher (SYM-27).
+    fn fetch_outputs(&mut self, order: OrderDigest) {
+        let Some(running) = self.orders.get_mut(&order) else { return };
+        if running.fetching || running.done || running.sources.is_empty() {
+            return;
+        }
+        let from = running.sources.remove(0);
+        let (Some(units), Some(partner)) = (running.answers.get(&from).cloned(), self.partners.get(&from)) else {
+            return;
+        };
+        running.fetching = true;
+        let (context, reports) = (Arc::clone(&self.context), self.reports.clone());
+        let (peer, batch, most) = (partner.peer.clone(), running.batch.clone(), self.spec.limits.output_bytes);
+        tokio::spawn(async move {
+            let fetched = fetch_units(&context, &peer, order, &batch, &units, most).await;
+            // The loop is gone only when the job is over.
+            let _ = reports.send(Done::Fetched { order, from, fetched }).await;
+        });
+    }
+
+    pub(super) fn on_fetched(
+        &mut self,
+        order: OrderDigest,
+        from: Address,
+        fetched: Result<Vec<Fetched>, String>,
+    ) -> Result<(), JobError> {
+        let Some(running) = self.orders.get_mut(&order) else { return Ok(()) };
+        running.fetching = false;
+        match fetched {
+            Ok(fetched) => {
+                running.done = true;
+                let event = Event::OrderDone {
+                    order,
+                    agreed: running.agreed.iter().copied().collect(),
+                    dissented: running.dissented.iter().copied().collect(),
+                    missing: running.missing.iter().copied().collect(),
+                    units_done: self.outputs.len() + fetched.len(),
+                    units: self.units.len(),
+                };
+                self.outputs.extend(fetched.into_iter().map(|fetched| (fetched.part, fetched.output)));
+                self.context.events.emit(event);
+                Ok(())
+            }
+            Err(reason) => {
+                let more = !running.sources.is_empty() || running.agreed.len() > 1;
+                self.warn(format!("{from} does not serve what it was paid for: {reason}"));
+                if !more {
+                    return Err(JobError::OutputsLost { order, reason });
+                }
+                self.fetch_outputs(order);
+                Ok(())
+            }
+        }
+    }
+
+    /// Fills in each provider's agreed, disagreed and missing orders.
+    pub(super) fn count_missing(&mut self) {
+        for running in self.orders.values() {
+            let (active, _) = running.split();
+            let decided = running.verdict.canonical();
+            for provider in running.members() {
+                let Some(part) = self.report.providers.get_mut(&provider) else { continue };
+                if running.agreed.contains(&provider) {
+                    part.agreed += 1;
+                    part.fuel = part.fuel.saturating_add(decided.map_or(0, |(_, fuel)| fuel));
+                } else if running.dissented.contains(&provider) {
+                    part.disagreed += 1;
+                } else if active.contains(&provider) || running.called.contains(&provider) {
+                    part.missing += 1;
+                }
+            }
+        }
+    }
+}
+
+impl RunningOrder {
+    fn is_out(&self) -> bool {
+        !self.taken.is_empty() && self.taken.len() + self.refused.len() == self.message.members.len()
+    }
+}
+
+async fn fetch_units(
+    context: &Arc<Context>,
+    peer: &Peer,
+    order: OrderDigest,
+    batch: &[usize],
+    units: &[UnitResult],
+    most: u64,
+) -> Result<Vec<Fetched>, String> {
+    let sources = std::slice::from_ref(peer);
+    let right = Right::Order(order);
+    let get = |root: ContentRef, len: u64| async move {
+        fetch(&context.client, sources, right, root, len).await.map_err(|why| why.to_string())
+    };
+    let part_bytes = |part: Part| async move {
+        if part.len > most {
+            return Err(format!("an output of {} bytes, at most {most}", part.len));
+        }
+        get(part.reference, part.len).await
+    };
+    let mut fetched = Vec::with_capacity(batch.len());
+    for (part, unit) in batch.iter().zip(units) {
+        let manifest = get(ContentRef::from_bytes(*unit.root.as_bytes()), MAX_MANIFEST).await?;
+        let manifest = Manifest::decode(&manifest).map_err(|why| why.to_string())?;
+        if manifest.fuel != unit.fuel {
+            return Err("the manifest names other fuel than was paid".into());
+        }
+        let mut outputs = BTreeMap::new();
+        for (path, output) in manifest.outputs {
+            outputs.insert(path, part_bytes(output).await?);
+        }
+        let output = UnitOutput {
+            outcome: manifest.outcome,
+            fuel: manifest.fuel,
+            stdout: part_bytes(manifest.stdout).await?,
+            stderr: part_bytes(manifest.stderr).await?,
+            outputs,
+        };
+        fetched.push(Fetched { part: *part, output });
+    }
+    Ok(fetched)
+}

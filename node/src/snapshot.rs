@@ -1,0 +1,33 @@
+//! Machines as the store keeps them: their whole state, in one encoding.
+
+use crate::context::NodeError;
+use serde::{Serialize, de::DeserializeOwned};
+use symbolon_store::{StoreHandle, Write};
+
+/// A kind of record and what it holds.
+pub(crate) trait Snapshot: Serialize + DeserializeOwned {
+    /// The kind's name in the store.
+    const KIND: &'static str;
+}
+
+/// The write that stores `value` under `id`.
+pub(crate) fn put<T: Snapshot>(id: &[u8], value: &T) -> Result<Write, NodeError> {
+    let bytes = postcard::to_allocvec(value).map_err(|_| NodeError::Snapshot { kind: T::KIND })?;
+    Ok(Write::put(T::KIND, id, bytes))
+}
+
+/// Everything stored of a kind.
+///
+/// # Safety of funds
+/// A record that cannot be read stops the node: guessing would sign twice.
+pub(crate) fn all<T: Snapshot>(store: &StoreHandle) -> Result<Vec<T>, NodeError> {
+    let mut values = Vec::new();
+    store.read(|view| {
+        view.for_each_record(T::KIND, |_, bytes| {
+            let value = postcard::from_bytes(bytes).map_err(|_| NodeError::Snapshot { kind: T::KIND })?;
+            values.push(value);
+            Ok::<_, NodeError>(())
+        })
+    })?;
+    Ok(values)
+}

@@ -1,0 +1,6 @@
+//! The command as people use it: real processes, a real chain, real sound.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod demo;
+mod exec;
+mod refused;
