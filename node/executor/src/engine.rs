@@ -1,0 +1,538 @@
+//! Compiling and running.
+
+use crate::abi::{self, Exit, Forbidden};
+use crate::instrument::{Facts, prepare};
+use crate::limiter::HostExhausted;
+use crate::outcome::{Execution, Outcome, TrapKind};
+use crate::profile::{BYTES_PER_FUEL, MAX_TABLE_ELEMENTS, NATIVE_STACK, Profile, ProfileError};
+use crate::refuse::Refused;
+use crate::world::{Loaded, Preopen, Spec, World};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use symbolon_primitives::{Level, Workunit};
+use wasmtime::{ExternRef, InstancePre, Linker, Module, Store, Trap, UpdateDeadline, Val};
+
+/// How often a run looks at its deadline and its cancel token.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Native stack beyond what guests may use: host calls run on the same thread.
+const HOST_STACK: usize = 2 << 20;
+
+/// A module's inputs by path, as [`Workunit::inputs`] names them.
+pub type Inputs = BTreeMap<String, Arc<[u8]>>;
+
+/// Why a run has no outcome: nothing of it is committed to or paid.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecutorError {
+    /// The workunit does not fit the profile.
+    #[error("the workunit is not for this profile")]
+    Profile(#[from] ProfileError),
+    /// An input is not there.
+    #[error("input {path} is missing")]
+    MissingInput {
+        /// Its path.
+        path: String,
+    },
+    /// An input has another length than the workunit says.
+    #[error("input {path} has {found} bytes instead of {expected}")]
+    InputSize {
+        /// Its path.
+        path: String,
+        /// What the workunit says.
+        expected: u64,
+        /// What is there.
+        found: u64,
+    },
+    /// Two inputs claim one place, or one lies below another.
+    #[error("the inputs do not make a folder")]
+    InputPaths,
+    /// Somebody cancelled the run.
+    #[error("the run was cancelled")]
+    Cancelled,
+    /// The run took longer than this host lets it.
+    #[error("the run exceeded {limit:?} of this host's time")]
+    WallClock {
+        /// This host's limit.
+        limit: Duration,
+    },
+    /// The native stack ended before the call depth did.
+    #[error("the native stack is exhausted")]
+    NativeStack,
+    /// The host could not give the memory that the limits promise.
+    #[error("the host has no memory for this run")]
+    HostMemory,
+    /// More exceptions were thrown than the host keeps.
+    #[error("the exception heap is exhausted")]
+    ExceptionHeap,
+    /// The runs in progress already hold what this host set aside for guests.
+    #[error("guests hold {held} of {budget} bytes and this one asks for {need}")]
+    NoRoom {
+        /// Bytes that runs in progress may use.
+        held: u64,
+        /// What this host sets aside.
+        budget: u64,
+        /// What this run asks for.
+        need: u64,
+    },
+    /// No thread could be started for the run.
+    #[error("no thread for the run")]
+    Thread(#[source] std::io::Error),
+    /// The engine failed in a way that says nothing about the guest.
+    #[error("the engine failed")]
+    Engine(#[source] wasmtime::Error),
+    /// The engine or the virtual world panicked: a bug of ours, not an outcome.
+    #[error("the executor panicked")]
+    Panicked,
+}
+
+/// Ends runs from outside: by hand, or after a while.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel {
+    flag: Arc<AtomicBool>,
+    limit: Option<Duration>,
+}
+
+impl Cancel {
+    /// A token that ends a run only by hand.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A token that also ends a run after so much of this host's time.
+    #[must_use]
+    pub fn after(limit: Duration) -> Self {
+        Self { flag: Arc::default(), limit: Some(limit) }
+    }
+
+    /// Ends every run that holds this token, now and later.
+    pub fn cancel(&self) {
+        self.flag.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody cancelled.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.flag.load(Ordering::Acquire)
+    }
+}
+
+/// A module that fits the profile, compiled for this machine. Cheap to clone.
+#[derive(Clone)]
+pub struct CompiledModule {
+    pre: InstancePre<World>,
+    facts: Arc<Facts>,
+    profile: Profile,
+}
+
+impl std::fmt::Debug for CompiledModule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CompiledModule")
+            .field("profile", &self.profile)
+            .field("facts", &self.facts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CompiledModule {
+    /// The profile that the module was checked against.
+    #[must_use]
+    pub fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    /// Whether the module starts at `_start`.
+    #[must_use]
+    pub fn is_command(&self) -> bool {
+        self.facts.entries.contains_key("_start")
+    }
+
+    /// Fuel that the start itself costs: initial memory and data, by the byte.
+    #[must_use]
+    pub fn start_fuel(&self) -> u64 {
+        self.facts.initial_memory.saturating_add(self.facts.data_bytes).div_ceil(BYTES_PER_FUEL)
+    }
+}
+
+/// Compiles and runs modules under one profile. Cheap to clone; one a process.
+#[derive(Clone)]
+pub struct Engine {
+    profile: Profile,
+    inner: wasmtime::Engine,
+    linker: Arc<Linker<World>>,
+    budget: Arc<Budget>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("profile", &self.profile).field("budget", &self.budget).finish_non_exhaustive()
+    }
+}
+
+/// Linear memory that all runs together may use.
+#[derive(Debug)]
+struct Budget {
+    bytes: u64,
+    held: Mutex<u64>,
+}
+
+/// A part of the budget; given back when dropped.
+struct Held<'a> {
+    budget: &'a Budget,
+    bytes: u64,
+}
+
+impl Budget {
+    fn take(&self, bytes: u64) -> Result<Held<'_>, ExecutorError> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let total = held.saturating_add(bytes);
+        if total > self.bytes {
+            return Err(ExecutorError::NoRoom { held: *held, budget: self.bytes, need: bytes });
+        }
+        *held = total;
+        Ok(Held { budget: self, bytes })
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut held = self.budget.held.lock().unwrap_or_else(PoisonError::into_inner);
+        *held = held.saturating_sub(self.bytes);
+    }
+}
+
+impl Engine {
+    /// An engine for a profile, whose runs together may use any amount of memory.
+    ///
+    /// # Errors
+    /// [`ExecutorError::Engine`] on a machine that the engine cannot serve.
+    pub fn new(profile: Profile) -> Result<Self, ExecutorError> {
+        Self::with_memory_budget(profile, u64::MAX)
+    }
+
+    /// An engine whose runs together may use so many bytes of linear memory; a run
+    /// that does not fit is [`ExecutorError::NoRoom`], before it starts.
+    ///
+    /// # Errors
+    /// [`ExecutorError::Engine`] on a machine that the engine cannot serve.
+    pub fn with_memory_budget(profile: Profile, bytes: u64) -> Result<Self, ExecutorError> {
+        let inner = wasmtime::Engine::new(&profile.config()).map_err(ExecutorError::Engine)?;
+        let mut linker = Linker::new(&inner);
+        abi::link(&mut linker).map_err(ExecutorError::Engine)?;
+        Ok(Self { profile, inner, linker: Arc::new(linker), budget: Arc::new(Budget { bytes, held: Mutex::new(0) }) })
+    }
+
+    /// The profile that this engine serves.
+    #[must_use]
+    pub fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    /// Checks a module against the profile and compiles it.
+    ///
+    /// Work and memory are bounded by the profile's limits on modules, not by time; a
+    /// node that compiles for strangers does it in a process that it can end.
+    ///
+    /// # Errors
+    /// [`Refused`], with the reason.
+    pub fn compile(&self, bytes: &[u8]) -> Result<CompiledModule, Refused> {
+        let prepared = prepare(self.profile, bytes)?;
+        let pre = Module::from_binary(&self.inner, &prepared.bytes)
+            .and_then(|module| self.linker.instantiate_pre(&module))
+            .map_err(|error| {
+                tracing::warn!(%error, "the compiler refuses a module that the profile admits");
+                Refused::Compiler
+            })?;
+        Ok(CompiledModule { pre, facts: Arc::new(prepared.facts), profile: self.profile })
+    }
+
+    /// Runs a workunit to its end. Blocks; a run has a thread of its own with a stack
+    /// that is large enough for the profile's call depth.
+    ///
+    /// The caller has compiled the module that the workunit names, and checked the
+    /// inputs' bytes against their references (a [`Joiner`](symbolon_content::Joiner)
+    /// does); paths and lengths are checked here.
+    ///
+    /// # Errors
+    /// An [`ExecutorError`] whenever there is no outcome.
+    ///
+    /// # Safety of funds
+    /// An error must never be committed to: another machine may well have an outcome.
+    pub fn run(
+        &self,
+        module: &CompiledModule,
+        unit: &Workunit,
+        inputs: &Inputs,
+        cancel: &Cancel,
+    ) -> Result<Execution, ExecutorError> {
+        self.profile.admits(unit)?;
+        let mut entries = Vec::with_capacity(unit.inputs.len());
+        for input in &unit.inputs {
+            let bytes =
+                inputs.get(&input.path).ok_or_else(|| ExecutorError::MissingInput { path: input.path.clone() })?;
+            if bytes.len() as u64 != input.size {
+                return Err(ExecutorError::InputSize {
+                    path: input.path.clone(),
+                    expected: input.size,
+                    found: bytes.len() as u64,
+                });
+            }
+            entries.push(Loaded::File(input.path.clone().into_bytes(), Arc::clone(bytes)));
+        }
+        let spec = Spec {
+            level: unit.level,
+            args: unit.args.iter().map(|arg| arg.clone().into_bytes()).collect(),
+            env: unit.env.iter().map(|(name, value)| (name.clone().into_bytes(), value.clone().into_bytes())).collect(),
+            stdin: Arc::from(&[][..]),
+            preopens: vec![Preopen { name: "/".to_owned(), entries, writable: false }],
+            limits: unit.limits,
+            max_fuel: unit.max_fuel,
+            table_elements: MAX_TABLE_ELEMENTS,
+            random_key: *unit.id(self.profile.id()).as_bytes(),
+        };
+        let (mut execution, mut world) = self.run_world(module, spec, cancel)?;
+        if let Outcome::Exited { .. } = execution.outcome {
+            execution.outputs = world.fs.outputs();
+        }
+        Ok(execution)
+    }
+
+    /// Runs a module in a world and hands the world back.
+    fn run_world(
+        &self,
+        module: &CompiledModule,
+        spec: Spec,
+        cancel: &Cancel,
+    ) -> Result<(Execution, World), ExecutorError> {
+        self.run_world_noting(module, spec, cancel, |_| {})
+    }
+
+    /// The same, after a look at the world as it is before the run.
+    pub(crate) fn run_world_noting(
+        &self,
+        module: &CompiledModule,
+        spec: Spec,
+        cancel: &Cancel,
+        note: impl FnOnce(&World),
+    ) -> Result<(Execution, World), ExecutorError> {
+        let _held = self.budget.take(spec.limits.memory_bytes)?;
+        let memory_bytes = spec.limits.memory_bytes;
+        let max_fuel = spec.max_fuel;
+        let level = spec.level;
+        let world = World::new(spec).map_err(|_| ExecutorError::InputPaths)?;
+        note(&world);
+        let facts = &module.facts;
+
+        // What needs no machine to know.
+        let early = if facts.initial_memory > memory_bytes {
+            Some(Outcome::Trapped { kind: TrapKind::InitialLimits })
+        } else if !has_entry(facts, level) {
+            Some(Outcome::Trapped { kind: TrapKind::NoEntry })
+        } else if module.start_fuel() >= max_fuel {
+            Some(Outcome::OutOfFuel)
+        } else {
+            None
+        };
+        if let Some(outcome) = early {
+            return Ok(finish(world, outcome, max_fuel));
+        }
+        let store = self.store(world, cancel);
+        let (end, mut store) = self.on_thread(store, module, level, cancel)?;
+        let left = store.get_fuel().map_err(ExecutorError::Engine)?;
+        store.data_mut().burned = max_fuel.saturating_sub(left);
+        let outcome = match end {
+            // However it came: a run that ends with nothing left ran dry (SYM-31).
+            Ok(_) if left == 0 => Outcome::OutOfFuel,
+            Ok(outcome) => outcome,
+            Err(error) => return Err(error),
+        };
+        let fuel = match outcome {
+            Outcome::Exited { .. } => max_fuel.saturating_sub(left),
+            _ => max_fuel,
+        };
+        Ok(finish(store.into_data(), outcome, fuel))
+    }
+
+    fn store(&self, world: World, cancel: &Cancel) -> Store<World> {
+        let mut store = Store::new(&self.inner, world);
+        let flag = Arc::clone(&cancel.flag);
+        let limit = cancel.limit;
+        let start = Instant::now();
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(move |_| {
+            if flag.load(Ordering::Acquire) {
+                return Err(Killed { limit: None }.into());
+            }
+            match limit {
+                Some(limit) if start.elapsed() >= limit => Err(Killed { limit: Some(limit) }.into()),
+                _ => Ok(UpdateDeadline::Continue(1)),
+            }
+        });
+        store
+    }
+
+    /// Runs on a thread with a big stack, while this one keeps the time.
+    fn on_thread(
+        &self,
+        store: Store<World>,
+        module: &CompiledModule,
+        level: Level,
+        cancel: &Cancel,
+    ) -> Result<(Result<Outcome, ExecutorError>, Store<World>), ExecutorError> {
+        static RUNS: AtomicU64 = AtomicU64::new(0);
+        let number = RUNS.fetch_add(1, Ordering::Relaxed);
+        if cancel.is_cancelled() {
+            return Err(ExecutorError::Cancelled);
+        }
+        std::thread::scope(|scope| {
+            let (done, wait) = sync_channel::<()>(1);
+            let thread = std::thread::Builder::new()
+                .name(format!("guest-{number}"))
+                .stack_size(NATIVE_STACK.saturating_add(HOST_STACK))
+                .spawn_scoped(scope, move || {
+                    // Dropped at the end, however it comes.
+                    let _done = done;
+                    let mut store = store;
+                    let end = drive(&mut store, module, level);
+                    (end, store)
+                })
+                .map_err(ExecutorError::Thread)?;
+            while wait.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                self.inner.increment_epoch();
+            }
+            thread.join().map_err(|_| ExecutorError::Panicked)
+        })
+    }
+}
+
+/// This host's patience ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the run was ended from outside")]
+struct Killed {
+    limit: Option<Duration>,
+}
+
+fn has_entry(facts: &Facts, level: Level) -> bool {
+    match level {
+        Level::Command => facts.entries.get("_start") == Some(&(0, 0)),
+        Level::Compute => matches!(facts.entries.get("compute"), Some((2, 0 | 1))),
+    }
+}
+
+fn finish(world: World, outcome: Outcome, fuel: u64) -> (Execution, World) {
+    let mut world = world;
+    let execution = Execution {
+        outcome,
+        fuel,
+        stdout: std::mem::take(&mut world.stdout),
+        stderr: std::mem::take(&mut world.stderr),
+        outputs: BTreeMap::new(),
+        virtual_time_ns: world.elapsed(),
+        peak_memory_bytes: world.limiter.peak(),
+    };
+    (execution, world)
+}
+
+/// Instantiates and calls what the level starts with.
+fn drive(store: &mut Store<World>, module: &CompiledModule, level: Level) -> Result<Outcome, ExecutorError> {
+    let max_fuel = store.data().max_fuel;
+    let facts = &module.facts;
+    // The engine charges for what instantiation does in its own way; the profile has
+    // its own price for that, taken below.
+    store.set_fuel(u64::MAX >> 1).map_err(ExecutorError::Engine)?;
+    // The exception heap comes first, past the limiter: it is no memory of the guest.
+    ExternRef::new(&mut *store, ()).map_err(|_| ExecutorError::HostMemory)?;
+    store.limiter(|world| &mut world.limiter);
+    let instance = match module.pre.instantiate(&mut *store) {
+        Ok(instance) => instance,
+        Err(error) => {
+            store.set_fuel(1).map_err(ExecutorError::Engine)?;
+            return classify(error, || false);
+        }
+    };
+    let left = max_fuel.saturating_sub(module.start_fuel());
+    store.set_fuel(left).map_err(ExecutorError::Engine)?;
+    store.data_mut().memory = instance.get_memory(&mut *store, "memory");
+
+    let mut calls: Vec<(&str, Vec<Val>, usize)> = Vec::new();
+    if let Some(start) = &facts.start_export {
+        calls.push((start, Vec::new(), 0));
+    }
+    match level {
+        Level::Command => calls.push(("_start", Vec::new(), 0)),
+        Level::Compute => {
+            if facts.entries.get("_initialize") == Some(&(0, 0)) {
+                calls.push(("_initialize", Vec::new(), 0));
+            }
+            let streams = [crate::world::COMPUTE_IN, crate::world::COMPUTE_OUT];
+            let streams = streams.map(|fd| Val::I32(fd.cast_signed())).to_vec();
+            let results = facts.entries.get("compute").map_or(0, |shape| shape.1);
+            calls.push(("compute", streams, results));
+        }
+    }
+    let mut code = 0u32;
+    for (name, arguments, results) in calls {
+        let Some(function) = instance.get_func(&mut *store, name) else {
+            return Ok(Outcome::Trapped { kind: TrapKind::NoEntry });
+        };
+        let mut returned = vec![Val::I32(0); results];
+        if let Err(error) = function.call(&mut *store, &arguments, &mut returned) {
+            let depth = instance.get_global(&mut *store, &facts.depth_export).map(|global| global.get(&mut *store));
+            return classify(error, || matches!(depth, Some(Val::I32(left)) if left < 0));
+        }
+        if let Some(Val::I32(value)) = returned.first() {
+            code = value.cast_unsigned();
+        }
+    }
+    Ok(Outcome::Exited { code })
+}
+
+/// What an error of the engine says about the run: an outcome, or nothing.
+fn classify(error: wasmtime::Error, depth_is_spent: impl FnOnce() -> bool) -> Result<Outcome, ExecutorError> {
+    if let Some(exit) = error.downcast_ref::<Exit>() {
+        return Ok(Outcome::Exited { code: exit.code });
+    }
+    if let Some(killed) = error.downcast_ref::<Killed>() {
+        return Err(match killed.limit {
+            Some(limit) => ExecutorError::WallClock { limit },
+            None => ExecutorError::Cancelled,
+        });
+    }
+    if error.is::<HostExhausted>() {
+        return Err(ExecutorError::HostMemory);
+    }
+    let trapped = |kind| Ok(Outcome::Trapped { kind });
+    if error.is::<Forbidden>() {
+        return trapped(TrapKind::Forbidden);
+    }
+    if error.is::<wasmtime::ThrownException>() {
+        return trapped(TrapKind::UncaughtException);
+    }
+    if error.is::<wasmtime::GcHeapOutOfMemory<()>>() {
+        return Err(ExecutorError::ExceptionHeap);
+    }
+    let Some(trap) = error.downcast_ref::<Trap>() else {
+        return Err(ExecutorError::Engine(error));
+    };
+    match trap {
+        Trap::OutOfFuel => Ok(Outcome::OutOfFuel),
+        Trap::UnreachableCodeReached if depth_is_spent() => trapped(TrapKind::CallDepth),
+        Trap::UnreachableCodeReached => trapped(TrapKind::Unreachable),
+        Trap::MemoryOutOfBounds => trapped(TrapKind::MemoryOutOfBounds),
+        Trap::TableOutOfBounds => trapped(TrapKind::TableOutOfBounds),
+        Trap::IndirectCallToNull => trapped(TrapKind::IndirectCallToNull),
+        Trap::BadSignature => trapped(TrapKind::BadSignature),
+        Trap::IntegerOverflow => trapped(TrapKind::IntegerOverflow),
+        Trap::IntegerDivisionByZero => trapped(TrapKind::IntegerDivisionByZero),
+        Trap::BadConversionToInteger => trapped(TrapKind::BadConversionToInteger),
+        Trap::NullReference => trapped(TrapKind::NullReference),
+        Trap::StackOverflow => Err(ExecutorError::NativeStack),
+        // Without array types only an exception can be what found no room.
+        Trap::AllocationTooLarge => Err(ExecutorError::ExceptionHeap),
+        _ => Err(ExecutorError::Engine(error)),
+    }
+}

@@ -1,0 +1,16 @@
+//! Guests against the executor, written in WebAssembly text.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    missing_docs
+)]
+
+mod exec;
+mod flite;
+mod guest;
+mod modules;
+mod outcomes;
+mod wasi;
