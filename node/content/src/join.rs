@@ -60,7 +60,7 @@ pub enum JoinError {
         /// Length found.
         found: usize,
     },
-    /// The source has no such chunk (only from [`join`]).
+    /// The source has no such chunk (only from [`join()`]).
     #[error("chunk {address} is missing")]
     Missing {
         /// Its address.

@@ -6,8 +6,8 @@
 //! stand above chunks of data until one is left, whose address names the whole
 //! (the addressing of Swarm; Keccak is the legacy Keccak-256).
 //!
-//! - [`tree`]: bytes in, root and every chunk out ([`reference`], [`Splitter`]);
-//! - [`join`]: untrusted chunks in, checked bytes out ([`Joiner`]);
+//! - [`tree`]: bytes in, root and every chunk out ([`reference()`], [`Splitter`]);
+//! - [`mod@join`]: untrusted chunks in, checked bytes out ([`Joiner`]);
 //! - [`proof`]: one 32-byte segment belongs to a root ([`FileProof`]);
 //! - [`chunk`]: one chunk's address, and the shape that a length implies.
 //!
