@@ -1,9 +1,8 @@
-//! How the command fails: a sentence, a hint, and an exit code that means something.
+//! How the command fails: a sentence, a hint, and an exit code that means
+//! something. A command line that makes no sense ends with 2, which is clap's.
 
 use std::fmt;
 
-/// Exit code for a command line that makes no sense (clap's own).
-pub(crate) const USAGE: u8 = 2;
 /// Exit code for bad input: files, keys, texts, amounts.
 pub(crate) const INPUT: u8 = 3;
 /// Exit code for a chain that cannot be reached or is not the right one.

@@ -72,11 +72,6 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     fs::rename(partial, path)
 }
 
-/// Whether the folder has a key.
-pub(crate) fn exists(data: &Path) -> bool {
-    data.join(KEY_FILE).exists()
-}
-
 /// Stores `secret`, or a new one, in `data`; never overwrites.
 pub(crate) fn create(data: &Path, password: &PasswordArgs, secret: Option<[u8; 32]>) -> Result<Key, Failure> {
     private_dir(data)?;

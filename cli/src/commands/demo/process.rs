@@ -9,7 +9,7 @@ use std::{
 use symbolon_node::Event;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+    process::{Child, ChildStdin, Command},
     sync::mpsc,
     time::timeout,
 };
@@ -21,6 +21,8 @@ const WAITING_EVENTS: usize = 1024;
 pub(super) struct Process {
     name: String,
     child: Child,
+    /// Held apart from the child: waiting for it would close it, and with it the child.
+    stdin: Option<ChildStdin>,
     log: PathBuf,
     events: mpsc::Receiver<Event>,
 }
@@ -51,13 +53,14 @@ impl Process {
             command.env("SYMBOLON_EXIT_WITH_STDIN", "1");
         }
         let mut child = command.spawn().map_err(failed)?;
+        let stdin = child.stdin.take();
         let (sender, events) = mpsc::channel(WAITING_EVENTS);
         if let Some(stdout) = child.stdout.take() {
             tokio::spawn(read_events(stdout, sender));
         } else {
             tokio::spawn(follow_events(data.join("events.jsonl"), sender));
         }
-        Ok(Self { name: name.to_owned(), child, log, events })
+        Ok(Self { name: name.to_owned(), child, stdin, log, events })
     }
 
     /// The process id.
@@ -68,11 +71,6 @@ impl Process {
     /// What it is called.
     pub(super) fn name(&self) -> &str {
         &self.name
-    }
-
-    /// The next event; nothing once the child has closed its stdout.
-    pub(super) async fn next(&mut self) -> Option<Event> {
-        self.events.recv().await
     }
 
     /// An event that is already there.
@@ -132,7 +130,7 @@ impl Process {
 
     /// Asks the child to end (its stdin closes), and makes it after a while.
     pub(super) async fn stop(mut self) {
-        drop(self.child.stdin.take());
+        drop(self.stdin.take());
         if timeout(Duration::from_secs(5), self.child.wait()).await.is_err() {
             let _ = self.child.kill().await;
         }
