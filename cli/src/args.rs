@@ -285,7 +285,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, default_value_t = 12)]
     pub(crate) subtasks: usize,
     /// Budget, in tokens
-    #[arg(long, default_value = "5", value_parser = crate::output::parse_tokens)]
+    #[arg(long, default_value = "20", value_parser = crate::output::parse_tokens)]
     pub(crate) budget: Amount,
     /// Leave the devnet and the nodes running
     #[arg(long)]

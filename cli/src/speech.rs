@@ -145,13 +145,18 @@ pub(crate) fn join_wavs(parts: &[Vec<u8>]) -> Result<Vec<u8>, SpeechError> {
     Ok(out)
 }
 
-/// How long a WAV plays, in whole milliseconds.
+/// How long a WAV plays, in whole milliseconds: samples by sample rate, for
+/// flite's own byte rate is twice what it should be.
 pub(crate) fn wav_millis(bytes: &[u8]) -> Result<u64, SpeechError> {
     let wav = parse(1, bytes)?;
-    let rate = wav.format.get(8..12).and_then(|b| b.first_chunk::<4>()).map(|b| u32::from_le_bytes(*b));
-    match rate {
-        Some(rate) if rate > 0 => Ok(u64::try_from(wav.samples.len()).unwrap_or(u64::MAX) * 1000 / u64::from(rate)),
-        _ => Err(SpeechError::NotWav { part: 1, why: "no byte rate" }),
+    let rate = wav.format.get(4..8).and_then(|b| b.first_chunk::<4>()).map(|b| u32::from_le_bytes(*b));
+    let frame = wav.format.get(12..14).and_then(|b| b.first_chunk::<2>()).map(|b| u16::from_le_bytes(*b));
+    match (rate, frame) {
+        (Some(rate), Some(frame)) if rate > 0 && frame > 0 => {
+            let frames = u64::try_from(wav.samples.len()).unwrap_or(u64::MAX) / u64::from(frame);
+            Ok(frames.saturating_mul(1000) / u64::from(rate))
+        }
+        _ => Err(SpeechError::NotWav { part: 1, why: "no sample rate" }),
     }
 }
 

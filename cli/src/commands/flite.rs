@@ -22,10 +22,11 @@ use symbolon_primitives::{Amount, Level, Limits, Royalty};
 
 /// Events that may wait to be printed.
 const EVENTS: usize = 1024;
-/// Fuel that a chunk may burn beside its words: loading the voice.
-const FUEL_START: u64 = 2_000_000_000;
-/// Fuel that a word may burn; about three times what it does.
-const FUEL_PER_WORD: u64 = 25_000_000;
+/// Fuel that a chunk may burn beside its text: loading the voice.
+const FUEL_START: u64 = 500_000_000;
+/// Fuel that a byte of text may burn; ordinary prose takes a quarter of it, and
+/// numbers, which are spoken at length, need more.
+const FUEL_PER_BYTE: u64 = 5_000_000;
 /// Where the guest writes.
 const SPOKEN: &str = "out.wav";
 /// Voices the module knows.
@@ -67,12 +68,12 @@ pub(crate) fn units_of(chunks: &[String], voice: &str) -> Vec<UnitSpec> {
     chunks
         .iter()
         .map(|chunk| {
-            let words = u64::try_from(chunk.split_whitespace().count()).unwrap_or(u64::MAX);
+            let bytes = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
             UnitSpec {
                 args: ["flite", "-voice", voice, "-f", "in.txt", "-o", SPOKEN].map(str::to_owned).to_vec(),
                 env: Vec::new(),
                 inputs: BTreeMap::from([("in.txt".to_owned(), chunk.clone().into_bytes())]),
-                max_fuel: FUEL_START.saturating_add(FUEL_PER_WORD.saturating_mul(words)),
+                max_fuel: FUEL_START.saturating_add(FUEL_PER_BYTE.saturating_mul(bytes)),
             }
         })
         .collect()
