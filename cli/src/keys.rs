@@ -117,9 +117,8 @@ pub(crate) fn open(data: &Path, password: &PasswordArgs) -> Result<Key, Failure>
         other => Failure::input(format!("{} is not a key file: {other}", path.display()))
             .hint("restore it from a backup, or make a new key in another folder"),
     })?;
-    let secret: [u8; 32] = secret
-        .try_into()
-        .map_err(|_| Failure::input(format!("{} does not hold a 32-byte secret", path.display())))?;
+    let secret: [u8; 32] =
+        secret.try_into().map_err(|_| Failure::input(format!("{} does not hold a 32-byte secret", path.display())))?;
     Key::from_bytes(&secret).map_err(|e| Failure::input(format!("{}: {e}", path.display())))
 }
 
@@ -129,14 +128,14 @@ pub(crate) fn identity(data: &Path) -> Result<symbolon_net::Identity, Failure> {
     if path.exists() {
         refuse_loose(&path, "peer key")?;
         let bytes = fs::read(&path).map_err(|e| Failure::input(format!("cannot read {}: {e}", path.display())))?;
-        return symbolon_net::Identity::from_bytes(&bytes)
-            .map_err(|e| Failure::input(format!("{} is not a peer key: {e}", path.display()))
-                .hint("delete it; a new one is made at the next start"));
+        return symbolon_net::Identity::from_bytes(&bytes).map_err(|e| {
+            Failure::input(format!("{} is not a peer key: {e}", path.display()))
+                .hint("delete it; a new one is made at the next start")
+        });
     }
     let identity = symbolon_net::Identity::generate();
     let bytes = identity.to_bytes().map_err(|e| Failure::input(format!("cannot make a peer key: {e}")))?;
-    write_private(&path, &bytes)
-        .map_err(|e| Failure::input(format!("cannot write {}: {e}", path.display())))?;
+    write_private(&path, &bytes).map_err(|e| Failure::input(format!("cannot write {}: {e}", path.display())))?;
     Ok(identity)
 }
 
@@ -173,8 +172,7 @@ pub(crate) fn run(command: &KeyCommand, data: &Path, password: &PasswordArgs, js
 
 fn read_secret(path: &Path) -> Result<[u8; 32], Failure> {
     refuse_loose(path, "secret file")?;
-    let text = fs::read_to_string(path)
-        .map_err(|e| Failure::input(format!("cannot read {}: {e}", path.display())))?;
+    let text = fs::read_to_string(path).map_err(|e| Failure::input(format!("cannot read {}: {e}", path.display())))?;
     let id: symbolon_primitives::Nonce = text
         .trim()
         .parse()

@@ -50,8 +50,7 @@ impl NetworkFile {
     pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(self)
             .map_err(|e| Failure::input(format!("cannot write the network file: {e}")))?;
-        std::fs::write(path, text + "\n")
-            .map_err(|e| Failure::input(format!("cannot write {}: {e}", path.display())))
+        std::fs::write(path, text + "\n").map_err(|e| Failure::input(format!("cannot write {}: {e}", path.display())))
     }
 
     /// The network's times.
@@ -61,7 +60,8 @@ impl NetworkFile {
 
     /// Connects and checks the vault.
     pub(crate) async fn connect(&self) -> Result<VaultView, Failure> {
-        let view = ChainView::connect(&ChainConfig::new(self.rpc.clone(), self.chain_id)).await.map_err(chain_failure)?;
+        let view =
+            ChainView::connect(&ChainConfig::new(self.rpc.clone(), self.chain_id)).await.map_err(chain_failure)?;
         let head = view.head().await.map_err(chain_failure)?;
         view.vault(self.vault, self.token, &head).await.map_err(chain_failure)
     }

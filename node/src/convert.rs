@@ -58,9 +58,7 @@ pub(crate) fn to_request(
                 })
                 .collect(),
         }),
-        Message::Call { commits } => {
-            Request::CallReserve(OrderMessage { commits: wired(commits), ..whole.clone() })
-        }
+        Message::Call { commits } => Request::CallReserve(OrderMessage { commits: wired(commits), ..whole.clone() }),
     }
 }
 

@@ -59,12 +59,7 @@ pub async fn ensure_balance(
 ///
 /// # Safety of funds
 /// Stake is lost to whoever shows two different results signed for one order.
-pub async fn ensure_stake(
-    vault: &VaultView,
-    txs: &TxManager,
-    account: Address,
-    need: Amount,
-) -> Result<(), NodeError> {
+pub async fn ensure_stake(vault: &VaultView, txs: &TxManager, account: Address, need: Amount) -> Result<(), NodeError> {
     let head = vault.chain().head().await?;
     let state = vault.account(account, &head).await?;
     let missing = need.saturating_sub(state.stake);

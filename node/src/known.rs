@@ -1,11 +1,6 @@
 //! What a data folder knows of channels, for commands that only look.
 
-use crate::{
-    context::NodeError,
-    provider::ChannelRecord,
-    requestor::PayerRecord,
-    snapshot,
-};
+use crate::{context::NodeError, provider::ChannelRecord, requestor::PayerRecord, snapshot};
 use serde::Serialize;
 use std::path::Path;
 use symbolon_primitives::{Address, Amount, Domain, Lane};

@@ -38,7 +38,5 @@ pub use outbox::Outbox;
 pub use peer::{CallError, FetchError, Peer, PeerError};
 pub use policy::{ProviderTerms, RequestorTerms, TermsRefused, Timing, UNSTAKE_SECS};
 pub use provider::{Fault, Provider, ProviderConfig};
-pub use requestor::{
-    DrawRules, JobError, JobSpec, Requestor, UnitOutput, UnitSpec, batches, grouping,
-};
+pub use requestor::{DrawRules, JobError, JobSpec, Requestor, UnitOutput, UnitSpec, batches, grouping};
 pub use symbolon_market::Candidate;

@@ -4,7 +4,9 @@ use std::time::Duration;
 use symbolon_content::{JoinError, Joiner};
 use symbolon_net::{Client, Multiaddr, PeerId, RequestError, RequestOptions};
 use symbolon_primitives::ContentRef;
-use symbolon_wire::{self as wire, MAX_CHUNKS, MAX_REQUEST, MAX_RESPONSE, Refusal, RefusalCode, Request, Response, Right};
+use symbolon_wire::{
+    self as wire, MAX_CHUNKS, MAX_REQUEST, MAX_RESPONSE, Refusal, RefusalCode, Request, Response, Right,
+};
 
 /// A peer and where it listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +87,12 @@ impl CallError {
 ///
 /// # Errors
 /// [`CallError`].
-pub(crate) async fn call(client: &Client, peer: &Peer, request: &Request, timeout: Duration) -> Result<Response, CallError> {
+pub(crate) async fn call(
+    client: &Client,
+    peer: &Peer,
+    request: &Request,
+    timeout: Duration,
+) -> Result<Response, CallError> {
     let bytes = wire::encode(request, MAX_REQUEST)?;
     let options = RequestOptions { timeout: Some(timeout), ..RequestOptions::default() };
     let answer = client.request_with(peer.id, peer.addrs.clone(), bytes, options).await?;

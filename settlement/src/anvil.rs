@@ -241,36 +241,44 @@ impl Anvil {
     }
 }
 
-/// On a running devnet, gives `account` this much ether, and mints it tokens of
-/// the devnet's token, at the expense of one of anvil's own accounts.
+/// On a running devnet, gives each of `accounts` this much ether, and mints it
+/// tokens of the devnet's token, at the expense of one of anvil's own accounts.
 ///
 /// # Errors
 /// [`ChainError`] when the endpoint is no anvil, or the token refuses.
 pub async fn fund(
     chain: &ChainView,
     token: Address,
-    account: Address,
+    accounts: &[Address],
     wei: U256,
     tokens: Amount,
 ) -> Result<(), ChainError> {
-    chain.rpc().request::<Value>("anvil_setBalance", json!([account, wei])).await?;
     let own: Vec<Address> = chain.rpc().request("eth_accounts", json!([])).await?;
     // The first one deploys.
     let from = own.last().copied().ok_or(ChainError::BadAnswer { method: "eth_accounts" })?;
-    let mint = ops::mint(token, account, tokens, B256::ZERO);
-    let sent = json!([{ "from": from, "to": mint.to, "data": mint.data }]);
-    let hash: B256 = chain.rpc().request("eth_sendTransaction", sent).await?;
-    for _ in 0..FUND_POLLS {
-        if let Some(receipt) = chain.receipt(hash).await? {
-            return if receipt.status() {
-                Ok(())
-            } else {
-                Err(ChainError::BadAnswer { method: "eth_sendTransaction" })
-            };
-        }
-        tokio::time::sleep(FUND_POLL).await;
+    let mut sent = Vec::with_capacity(accounts.len());
+    for account in accounts {
+        chain.rpc().request::<Value>("anvil_setBalance", json!([account, wei])).await?;
+        let mint = ops::mint(token, *account, tokens, B256::ZERO);
+        let call = json!([{ "from": from, "to": mint.to, "data": mint.data }]);
+        sent.push(chain.rpc().request::<B256>("eth_sendTransaction", call).await?);
     }
-    Err(ChainError::BadAnswer { method: "eth_getTransactionReceipt" })
+    // One block takes them all.
+    for hash in sent {
+        let mut polls = 0;
+        let receipt = loop {
+            match chain.receipt(hash).await? {
+                Some(receipt) => break receipt,
+                None if polls < FUND_POLLS => polls += 1,
+                None => return Err(ChainError::BadAnswer { method: "eth_getTransactionReceipt" }),
+            }
+            tokio::time::sleep(FUND_POLL).await;
+        };
+        if !receipt.status() {
+            return Err(ChainError::BadAnswer { method: "eth_sendTransaction" });
+        }
+    }
+    Ok(())
 }
 
 const FUND_POLL: Duration = Duration::from_millis(50);

@@ -89,12 +89,8 @@ fn e2e_without_the_requestor_the_quorum_settles_on_chain() {
 fn e2e_ctrl_c_leaves_no_process_behind() {
     let out = tempfile::tempdir().unwrap();
     let folder = text(&out.path().join("demo"));
-    let child = command(&["demo", "--out", &folder])
-        .unwrap()
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let child =
+        command(&["demo", "--out", &folder]).unwrap().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let mut demo = Running(child);
     // Once the requestor runs, everybody does.
     let until = Instant::now() + Duration::from_secs(120);

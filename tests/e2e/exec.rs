@@ -46,7 +46,11 @@ fn e2e_exec_maps_folders_passes_variables_and_exits_as_the_guest() {
 #[test]
 fn e2e_exec_tells_traps_fuel_and_misfits_apart() {
     let dir = tempfile::tempdir().unwrap();
-    let trap = module(dir.path(), "trap.wasm", r#"(module (memory (export "memory") 1) (func (export "_start") unreachable))"#);
+    let trap = module(
+        dir.path(),
+        "trap.wasm",
+        r#"(module (memory (export "memory") 1) (func (export "_start") unreachable))"#,
+    );
     let output = run(&["exec", &trap]).unwrap();
     assert_eq!(output.status.code(), Some(134));
     assert!(String::from_utf8_lossy(&output.stderr).contains("trapped: unreachable"));
@@ -59,7 +63,8 @@ fn e2e_exec_tells_traps_fuel_and_misfits_apart() {
     let output = run(&["exec", "--fuel", "1000000", &endless]).unwrap();
     assert_eq!(output.status.code(), Some(137));
 
-    let foreign = module(dir.path(), "foreign.wasm", r#"(module (import "env" "magic" (func)) (func (export "_start")))"#);
+    let foreign =
+        module(dir.path(), "foreign.wasm", r#"(module (import "env" "magic" (func)) (func (export "_start")))"#);
     ensure_refused(&run(&["exec", &foreign]).unwrap(), 3, "does not fit the profile").unwrap();
     let rubbish = dir.path().join("rubbish.wasm");
     std::fs::write(&rubbish, b"not wasm").unwrap();

@@ -187,7 +187,8 @@ fn e2e_a_market_that_has_nothing_to_offer_costs_nothing() {
         all.extend(["--json", "--data", &data, "--password-file", &password]);
         run(&all).unwrap()
     };
-    let balance = |output: std::process::Output| -> Value { serde_json::from_str(&ensure_ok(&output).unwrap()).unwrap() };
+    let balance =
+        |output: std::process::Output| -> Value { serde_json::from_str(&ensure_ok(&output).unwrap()).unwrap() };
     let before = balance(of(&["balance"]));
     ensure_ok(&of(&["withdraw"])).unwrap();
     let after = balance(of(&["balance"]));

@@ -44,8 +44,7 @@ async fn list(vault: &VaultView, known: &[KnownChannel], as_json: bool) -> Resul
         }
     }
     for channel in known {
-        let state =
-            vault.channel(channel.payer, channel.payee, channel.lane, &head).await.map_err(chain_failure)?;
+        let state = vault.channel(channel.payer, channel.payee, channel.lane, &head).await.map_err(chain_failure)?;
         if as_json {
             json(&serde_json::json!({
                 "payer": channel.payer, "payee": channel.payee, "lane": channel.lane, "role": channel.role,

@@ -38,7 +38,7 @@ pub(crate) async fn run(dir: &Path, command: DevnetCommand, global: &Global) -> 
         DevnetCommand::Down => down(dir, global.json).await,
         DevnetCommand::Fund { address, tokens } => {
             let network = read(dir)?;
-            fund(&network, address, tokens).await?;
+            fund(&network, &[address], tokens).await?;
             note(&format!("{address} has ether for gas and {} more tokens", crate::output::tokens(tokens.get())));
             Ok(())
         }
@@ -203,8 +203,9 @@ async fn down(dir: &Path, as_json: bool) -> Result<(), Failure> {
     let until = Instant::now() + Duration::from_secs(10);
     while alive(pid) {
         if Instant::now() > until {
-            return Err(Failure::chain(format!("the devnet (process {pid}) does not stop"))
-                .hint(format!("kill -9 {pid}")));
+            return Err(
+                Failure::chain(format!("the devnet (process {pid}) does not stop")).hint(format!("kill -9 {pid}"))
+            );
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -216,14 +217,14 @@ async fn down(dir: &Path, as_json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Gives an address ether and tokens on a devnet.
-pub(crate) async fn fund(network: &NetworkFile, address: Address, amount: Amount) -> Result<(), Failure> {
+/// Gives addresses ether and tokens on a devnet.
+pub(crate) async fn fund(network: &NetworkFile, addresses: &[Address], amount: Amount) -> Result<(), Failure> {
     if !network.devnet {
         return Err(Failure::input("only a devnet gives money away"));
     }
     let config = ChainConfig::new(network.rpc.clone(), network.chain_id);
     let chain = ChainView::connect(&config).await.map_err(chain_failure)?;
-    symbolon_settlement::anvil::fund(&chain, network.token, address, U256::from(ETHER), amount)
+    symbolon_settlement::anvil::fund(&chain, network.token, addresses, U256::from(ETHER), amount)
         .await
         .map_err(chain_failure)?;
     Ok(())

@@ -24,8 +24,7 @@ const MAX_STDIN: u64 = 1 << 30;
 /// Runs `symbolon exec`.
 pub(crate) fn run(args: &ExecArgs) -> Result<ExitCode, Failure> {
     let bytes = std::fs::read(&args.module).map_err(|e| {
-        Failure::input(format!("cannot read the module {}: {e}", args.module.display()))
-            .hint("name a WebAssembly file")
+        Failure::input(format!("cannot read the module {}: {e}", args.module.display())).hint("name a WebAssembly file")
     })?;
     let engine = Engine::new(Profile::V1).map_err(|e| Failure::tool(e.to_string()))?;
     let module = engine.compile(&bytes).map_err(|refused| {

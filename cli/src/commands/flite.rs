@@ -38,7 +38,8 @@ pub(crate) fn chunks_of(path: &Path, subtasks: usize, sentences: bool) -> Result
         .map_err(|e| Failure::input(format!("cannot read {}: {e}", path.display())).hint("name a UTF-8 text file"))?;
     let text = String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
-        Failure::input(format!("{} is not UTF-8 (byte {at})", path.display())).hint("convert it, for example with iconv")
+        Failure::input(format!("{} is not UTF-8 (byte {at})", path.display()))
+            .hint("convert it, for example with iconv")
     })?;
     let split = if sentences { split_sentences(&text, subtasks) } else { split_words(&text, subtasks) };
     split.map_err(|error| {
@@ -102,12 +103,13 @@ pub(crate) fn join(outputs: &[UnitOutput]) -> Result<Vec<u8>, Failure> {
 pub(crate) async fn run(args: &FliteArgs, global: &Global) -> Result<(), Failure> {
     let chunks = chunks_of(&args.input, args.subtasks, args.sentences)?;
     if !VOICES.contains(&args.voice.as_str()) {
-        return Err(Failure::input(format!("there is no voice {}", args.voice))
-            .hint(format!("voices: {}", VOICES.join(", "))));
+        return Err(
+            Failure::input(format!("there is no voice {}", args.voice)).hint(format!("voices: {}", VOICES.join(", ")))
+        );
     }
     let path = module_path(args.module.as_deref())?;
-    let module = std::fs::read(&path)
-        .map_err(|e| Failure::input(format!("cannot read the module {}: {e}", path.display())))?;
+    let module =
+        std::fs::read(&path).map_err(|e| Failure::input(format!("cannot read the module {}: {e}", path.display())))?;
     let folder = args.output.parent().filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder
         && !folder.is_dir()
@@ -202,9 +204,9 @@ pub(crate) async fn run(args: &FliteArgs, global: &Global) -> Result<(), Failure
 /// Writes a file whole or not at all.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let partial = path.with_extension("partial");
-    std::fs::write(&partial, bytes)
-        .and_then(|()| std::fs::rename(&partial, path))
-        .map_err(|e| Failure::input(format!("cannot write {}: {e}", path.display())).hint("check space and permissions"))
+    std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, path)).map_err(|e| {
+        Failure::input(format!("cannot write {}: {e}", path.display())).hint("check space and permissions")
+    })
 }
 
 fn tell(args: &FliteArgs, as_json: bool, report: &JobReport, millis: u64) {
@@ -279,18 +281,17 @@ fn job_failure(error: JobError) -> Failure {
         JobError::Module(_) => {
             Failure::input(message).hint("docs/determinism.md says what fits; symbolon exec shows how it behaves")
         }
-        JobError::NoOffers => Failure::market(message)
-            .hint("raise --bid, or wait until providers are there (symbolon provider run)"),
+        JobError::NoOffers => {
+            Failure::market(message).hint("raise --bid, or wait until providers are there (symbolon provider run)")
+        }
         JobError::TooFewProviders { .. } => {
             Failure::market(message).hint("lower --redundancy, raise --bid, or wait for more providers")
         }
-        JobError::BudgetTooSmall { need, .. } => {
-            Failure::market(format!(
-                "the budget does not cover one order by the cheapest offers: they need {} tokens",
-                tokens(need.get())
-            ))
-            .hint("raise --budget; what is not used comes back")
-        }
+        JobError::BudgetTooSmall { need, .. } => Failure::market(format!(
+            "the budget does not cover one order by the cheapest offers: they need {} tokens",
+            tokens(need.get())
+        ))
+        .hint("raise --budget; what is not used comes back"),
         JobError::TimedOut { .. } => Failure::work(message).hint("raise --task-timeout"),
         JobError::BadUnit { .. } | JobError::NoUnits => Failure::input(message),
         _ => Failure::work(message),

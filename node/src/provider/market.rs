@@ -144,9 +144,8 @@ impl Provider {
         offer_body: B256,
     ) -> Response {
         let time = now();
-        let rejected = |reason: RejectReason, last| {
-            Response::Proposal(ProposalReply::Rejected { reason: reason.code(), last })
-        };
+        let rejected =
+            |reason: RejectReason, last| Response::Proposal(ProposalReply::Rejected { reason: reason.code(), last });
         let Ok(read) = listing::read_demand(demand, &self.context.domain, time) else {
             return refusal(RefusalCode::Never, "the demand does not count");
         };

@@ -30,7 +30,8 @@ use std::{
 use symbolon_executor::CompiledModule;
 use symbolon_net::{EventReceiver, Identity, PeerId, Responder};
 use symbolon_primitives::{
-    Address, AgreementDigest, Amount, ContentRef, DemandDigest, Lane, OfferDigest, OrderDigest, Signer, Timestamp, UnitResult,
+    Address, AgreementDigest, Amount, ContentRef, DemandDigest, Lane, OfferDigest, OrderDigest, Signer, Timestamp,
+    UnitResult,
 };
 use symbolon_settlement::{Depth, TxConfig, VaultView};
 use symbolon_wire::{self as wire, Gossip, MAX_GOSSIP, MAX_REQUEST, RefusalCode, Request, Response};
@@ -210,12 +211,10 @@ impl Provider {
             symbolon_net::Event::Gossip { bytes, accept, .. } => match wire::decode(&bytes, MAX_GOSSIP) {
                 Ok(Gossip::Demand(demand)) => self.on_demand(&demand, accept),
                 // Another provider's offer: passed on if it is sound.
-                Ok(Gossip::Offer(offer)) => {
-                    match crate::listing::read_offer(&offer, &self.context.domain, now()) {
-                        Ok(_) => accept.accept(),
-                        Err(_) => accept.ignore(),
-                    }
-                }
+                Ok(Gossip::Offer(offer)) => match crate::listing::read_offer(&offer, &self.context.domain, now()) {
+                    Ok(_) => accept.accept(),
+                    Err(_) => accept.ignore(),
+                },
                 Err(_) => accept.reject(),
             },
             _ => {}

@@ -138,10 +138,7 @@ impl Provider {
             return Ok(());
         }
         let tag = ops::tag(&[b"register", &rand::random::<[u8; 32]>()]);
-        context
-            .txs
-            .run(ops::register(context.vault.address(), &peer_id, peer_signature, &addresses, tag))
-            .await?;
+        context.txs.run(ops::register(context.vault.address(), &peer_id, peer_signature, &addresses, tag)).await?;
         context.store.write(vec![Write::put("registration", Vec::new(), said)]).await?;
         Ok(())
     }
@@ -187,9 +184,10 @@ impl Provider {
 
     /// SYM-25 over all channels of a payer key, with `record` in place of its old self.
     fn exposure_with(&self, agreement: &Agreement, record: &ChannelRecord) -> Result<(), (Amount, Amount)> {
-        let others = self.channels.values().filter(|other| {
-            other.payee.terms().payer == agreement.payer && other.id() != record.id()
-        });
+        let others = self
+            .channels
+            .values()
+            .filter(|other| other.payee.terms().payer == agreement.payer && other.id() != record.id());
         let (mut exposed, mut paid) = (record.payee.exposure(), secured(record));
         for other in others {
             exposed = exposed.checked_add(other.payee.exposure()).unwrap_or(Amount::MAX);
@@ -297,9 +295,10 @@ impl Provider {
         lane: Lane,
         epoch: Epoch,
     ) -> Result<Response, NodeError> {
-        let with = self.agreements.values().find(|record| {
-            record.signed.terms.payer == payer && record.peer().is_some_and(|known| known.id == peer)
-        });
+        let with = self
+            .agreements
+            .values()
+            .find(|record| record.signed.terms.payer == payer && record.peer().is_some_and(|known| known.id == peer));
         let Some(agreement) = with.map(|record| record.signed.terms) else {
             return Ok(refusal(RefusalCode::Forbidden, "only the payer may ask"));
         };
@@ -319,10 +318,7 @@ impl Provider {
                     Effect::Consent { signature, .. } => Some(signature),
                     _ => None,
                 });
-                Ok(consent.map_or_else(
-                    || refusal(RefusalCode::Never, "no consent"),
-                    Response::Signed,
-                ))
+                Ok(consent.map_or_else(|| refusal(RefusalCode::Never, "no consent"), Response::Signed))
             }
             Err(rejected) => {
                 if matches!(rejected.reason, Reason::NotClaimed { .. }) {
@@ -559,10 +555,8 @@ async fn look(context: &Context, channels: &[ChannelRecord], from: u64) -> Resul
         views.push(((payer, lane), view_of(context.vault.channel(payer, me, lane, &anchor).await?)));
     }
     let deep = chain.anchor(Depth::Blocks(context.timing.depth.into())).await?;
-    let filter = EventFilter {
-        events: vec![ReplicaSettled::SIGNATURE_HASH],
-        indexed: [None, Some(me.into_word()), None],
-    };
+    let filter =
+        EventFilter { events: vec![ReplicaSettled::SIGNATURE_HASH], indexed: [None, Some(me.into_word()), None] };
     let wei_per_gas = deep.base_fee;
     let mut found = Found { views, settled: Vec::new(), next: from, wei_per_gas };
     if from <= deep.number {

@@ -18,7 +18,7 @@ use std::{
 use symbolon_executor::{Cancel, CompiledModule, Outcome};
 use symbolon_net::{PeerId, Responder};
 use symbolon_primitives::{
-    Address, ContentRef, GiveUp, Lane, Nonce, OrderDigest, Signer, SignedOrder, Timestamp, UnitResult, Workunit,
+    Address, ContentRef, GiveUp, Lane, Nonce, OrderDigest, SignedOrder, Signer, Timestamp, UnitResult, Workunit,
     results::total_fuel, results_root,
 };
 use symbolon_quorum::{Effect, Effects, Message, Rejected, Remedy, Replica, ReplicaEvent, ReplicaInput, ReplicaPhase};
@@ -327,9 +327,8 @@ impl Provider {
 
     /// Forgets orders whose outputs need not be kept any more, and tells channels of those that are over.
     pub(super) async fn expire_orders(&mut self, time: Timestamp) -> Result<(), NodeError> {
-        let over = |record: &OrderRecord| {
-            record.order().work.keep_until < time && record.replica.terms().settle_by() < time
-        };
+        let over =
+            |record: &OrderRecord| record.order().work.keep_until < time && record.replica.terms().settle_by() < time;
         let gone: Vec<OrderDigest> =
             self.orders.iter().filter(|(_, record)| over(record)).map(|(order, _)| *order).collect();
         for order in gone {

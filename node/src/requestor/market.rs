@@ -106,15 +106,8 @@ impl Demanding {
         .map_err(|e| super::JobError::Listing(listing::UseError::Body(symbolon_market::BodyError::Constraint(e))))?;
         let expires = now().plus_secs(context.timing.offer_secs.into());
         let domain = &context.domain;
-        let signed = listing::sign_demand(
-            &context.key,
-            domain,
-            search.redundancy,
-            &constraint,
-            me.id,
-            &me.addrs,
-            expires,
-        )?;
+        let signed =
+            listing::sign_demand(&context.key, domain, search.redundancy, &constraint, me.id, &me.addrs, expires)?;
         let body = listing::read_demand(&signed, domain, now())?.body;
         Ok(Self { signed, body })
     }
@@ -176,19 +169,17 @@ async fn collect(
             again = Instant::now() + AGAIN;
         }
         match timeout_at(again.min(until), net.recv()).await {
-            Ok(Some(symbolon_net::Event::Gossip { bytes, accept, .. })) => {
-                match wire::decode(&bytes, MAX_GOSSIP) {
-                    Ok(Gossip::Offer(offer)) => match listing::read_offer(&offer, &context.domain, now()) {
-                        Ok(read) => {
-                            accept.accept();
-                            consider(context, search, demand, read, &mut found).await?;
-                        }
-                        Err(_) => accept.ignore(),
-                    },
-                    Ok(Gossip::Demand(_)) => accept.accept(),
-                    Err(_) => accept.reject(),
-                }
-            }
+            Ok(Some(symbolon_net::Event::Gossip { bytes, accept, .. })) => match wire::decode(&bytes, MAX_GOSSIP) {
+                Ok(Gossip::Offer(offer)) => match listing::read_offer(&offer, &context.domain, now()) {
+                    Ok(read) => {
+                        accept.accept();
+                        consider(context, search, demand, read, &mut found).await?;
+                    }
+                    Err(_) => accept.ignore(),
+                },
+                Ok(Gossip::Demand(_)) => accept.accept(),
+                Err(_) => accept.reject(),
+            },
             Ok(Some(_)) => {}
             Ok(None) => return Err(super::JobError::Node(crate::NodeError::NetworkGone)),
             Err(_) => {}
@@ -267,8 +258,7 @@ async fn agree(
     let body = body.ok_or(NoAgreement::NoMatch)?;
     for _ in 0..ROUNDS {
         let expires = demand.terms.expires;
-        let proposal =
-            Proposal::new(body.clone(), read.body.clone(), expires).map_err(|_| NoAgreement::NoMatch)?;
+        let proposal = Proposal::new(body.clone(), read.body.clone(), expires).map_err(|_| NoAgreement::NoMatch)?;
         if proposal.state(now()) == ProposalState::Expired {
             return Err(NoAgreement::NoMatch);
         }
@@ -283,8 +273,7 @@ async fn agree(
                 return sign(context, search, demand_digest, read, stake).await;
             }
             Response::Proposal(ProposalReply::Countered(offer)) => {
-                let counter =
-                    listing::read_offer(&offer, &context.domain, now()).map_err(|_| NoAgreement::NoMatch)?;
+                let counter = listing::read_offer(&offer, &context.domain, now()).map_err(|_| NoAgreement::NoMatch)?;
                 let quote = Quote::read(&counter.body, &context.domain).map_err(|_| NoAgreement::NoMatch)?;
                 let dear = quote.rate > search.terms.max_rate || quote.flat > search.terms.max_flat;
                 if dear || counter.provider != read.provider || counter.peer.id != read.peer.id {

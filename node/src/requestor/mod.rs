@@ -28,7 +28,7 @@ use symbolon_executor::Outcome;
 use symbolon_market::Grouping;
 use symbolon_net::{EventReceiver, Identity, PeerId, Responder};
 use symbolon_primitives::{
-    Address, AmountError, Amount, ContentRef, Input, Key, Level, Limits, OrderDigest, Signer, Timestamp, Workunit,
+    Address, Amount, AmountError, ContentRef, Input, Key, Level, Limits, OrderDigest, Signer, Timestamp, Workunit,
 };
 use symbolon_settlement::{ChainError, TxConfig, TxError, VaultView};
 use symbolon_store::StoreError;
@@ -377,12 +377,10 @@ impl Requestor {
                 Ok(request) => self.on_request(peer, &request, reply).await?,
                 Err(error) => refuse(reply, RefusalCode::Never, error.to_string()),
             },
-            symbolon_net::Event::Gossip { bytes, accept, .. } => {
-                match wire::decode::<Gossip>(&bytes, MAX_GOSSIP) {
-                    Ok(_) => accept.accept(),
-                    Err(_) => accept.reject(),
-                }
-            }
+            symbolon_net::Event::Gossip { bytes, accept, .. } => match wire::decode::<Gossip>(&bytes, MAX_GOSSIP) {
+                Ok(_) => accept.accept(),
+                Err(_) => accept.reject(),
+            },
             _ => {}
         }
         Ok(())
@@ -403,14 +401,7 @@ impl Requestor {
     }
 
     /// Module and inputs, for those who have agreed or were drawn (SYM-27).
-    fn on_chunks(
-        &self,
-        peer: PeerId,
-        right: Right,
-        root: ContentRef,
-        addresses: Vec<[u8; 32]>,
-        reply: Responder,
-    ) {
+    fn on_chunks(&self, peer: PeerId, right: Right, root: ContentRef, addresses: Vec<[u8; 32]>, reply: Responder) {
         let by_peer = |partner: &Partner| partner.peer.id == peer;
         let allowed = match right {
             Right::Agreement(digest) => {
@@ -447,8 +438,7 @@ impl Requestor {
             let (context, reports) = (Arc::clone(&self.context), self.reports.clone());
             let (peer, provider) = (partner.peer.clone(), partner.provider);
             tokio::spawn(async move {
-                let asked =
-                    crate::peer::call(&context.client, &peer, &request, crate::context::LONGEST_REQUEST).await;
+                let asked = crate::peer::call(&context.client, &peer, &request, crate::context::LONGEST_REQUEST).await;
                 let ready = asked.map(|_| ()).map_err(|why| why.to_string());
                 // The loop is gone only when the job is over.
                 let _ = reports.send(Done::Prepared { provider, ready }).await;

@@ -144,9 +144,10 @@ impl Requestor {
     }
 
     pub(super) async fn lane_given_up(&mut self, order: OrderDigest, provider: Address) -> Result<(), JobError> {
-        let open = self.channels.values().find(|record| {
-            record.payer.terms().payee == provider && record.payer.open_order() == Some(order)
-        });
+        let open = self
+            .channels
+            .values()
+            .find(|record| record.payer.terms().payee == provider && record.payer.open_order() == Some(order));
         if let Some(id) = open.map(PayerRecord::id) {
             self.channel(id, PayerInput::GaveUp { order }).await?;
         }
@@ -181,9 +182,8 @@ impl Requestor {
         let mut lanes_each = self.spec.rules.lanes;
         loop {
             let times = share.saturating_mul(lanes_each.into());
-            let all = Amount::checked_sum(
-                prices.iter().map(|(_, price)| price.checked_mul(times).unwrap_or(Amount::MAX)),
-            );
+            let all =
+                Amount::checked_sum(prices.iter().map(|(_, price)| price.checked_mul(times).unwrap_or(Amount::MAX)));
             if all.is_ok_and(|all| all <= self.spec.budget) {
                 break;
             }

@@ -144,11 +144,7 @@ impl Requestor {
                     && super::market::usable(partner, time)
                     && self.free_lane(partner, self.max_fuel(batch)).is_some()
             })
-            .map(|partner| Candidate {
-                provider: partner.provider,
-                stake: partner.stake,
-                network_group: partner.group,
-            })
+            .map(|partner| Candidate { provider: partner.provider, stake: partner.stake, network_group: partner.group })
             .collect()
     }
 
@@ -157,16 +153,10 @@ impl Requestor {
     }
 
     /// Signs an order for the drawn members, stores it, and sends it out.
-    async fn issue(
-        &mut self,
-        batch: Vec<usize>,
-        attempt: u32,
-        drawn: &[Address],
-    ) -> Result<OrderDigest, JobError> {
+    async fn issue(&mut self, batch: Vec<usize>, attempt: u32, drawn: &[Address]) -> Result<OrderDigest, JobError> {
         let time = now();
         let max_fuel = self.max_fuel(&batch);
-        let active: BTreeSet<Address> =
-            drawn.iter().take(usize::from(self.spec.rules.redundancy)).copied().collect();
+        let active: BTreeSet<Address> = drawn.iter().take(usize::from(self.spec.rules.redundancy)).copied().collect();
         let mut members: Vec<(Partner, u16)> = drawn
             .iter()
             .filter_map(|provider| {
@@ -189,8 +179,7 @@ impl Requestor {
         };
         let wait_secs = least(|terms| terms.wait_secs);
         let commit_by = time.plus_secs(least(|terms| terms.commit_secs).into());
-        let reserve_by =
-            commit_by.plus_secs(wait_secs.into()).plus_secs(least(|terms| terms.reserve_secs).into());
+        let reserve_by = commit_by.plus_secs(wait_secs.into()).plus_secs(least(|terms| terms.reserve_secs).into());
         let settle_by = time.plus_secs(least(|terms| terms.settle_secs).into());
         let work = Work {
             agreements: members.iter().map(|(partner, _)| partner.digest).collect(),
@@ -336,7 +325,8 @@ impl Requestor {
         match event {
             VerdictEvent::ReserveCalled(leaf) => {
                 let answered = running.answers.len();
-                let reason = if answered < usize::from(running.order().order.quorum) { "silence" } else { "disagreement" };
+                let reason =
+                    if answered < usize::from(running.order().order.quorum) { "silence" } else { "disagreement" };
                 running.called.insert(leaf.provider);
                 let event = Event::ReserveCalled { order, provider: leaf.provider, reason: reason.into() };
                 self.context.events.emit(event);
@@ -435,8 +425,7 @@ impl Requestor {
         let (_, reserves) = running.split();
         for provider in reserves.into_iter().filter(|provider| !running.called.contains(provider)) {
             let Some(partner) = self.partners.get(&provider) else { continue };
-            let (outbox, reports, peer) =
-                (self.context.outbox.clone(), self.reports.clone(), partner.peer.clone());
+            let (outbox, reports, peer) = (self.context.outbox.clone(), self.reports.clone(), partner.peer.clone());
             tokio::spawn(async move {
                 let signed = match outbox.deliver(&peer, &Request::GiveUp { order }, GIVE_UP).await {
                     Ok(Response::Signed(signature)) => Some(signature),

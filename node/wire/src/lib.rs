@@ -8,8 +8,8 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use symbolon_primitives::{
     Address, Agreement, AgreementDigest, B256, Commit, ContentRef, Demand, Domain, Epoch, Lane, Nonce, Offer,
-    OfferDigest, OrderDigest, ResultsRoot, Signature, SignatureError, SignedAgreement, SignedOrder,
-    UnitResult, Voucher,
+    OfferDigest, OrderDigest, ResultsRoot, Signature, SignatureError, SignedAgreement, SignedOrder, UnitResult,
+    Voucher,
 };
 
 /// The protocol version every message starts with.

@@ -189,10 +189,9 @@ async fn tell(
     let network = start_devnet(stage, args.port).await?;
     let vault = network.connect().await?;
     note(&format!("starting {count} providers, one of which lies and one of which dies …"));
-    start_providers(stage, &network, count).await?;
     let requestor_data = stage.out.join("requestor");
     let requestor = party(&requestor_data)?;
-    devnet::fund(&network, requestor, amount(WALLET)?).await?;
+    start_providers(stage, &network, count, requestor).await?;
     let wav = stage.out.join("speech.wav");
     let silent = args.scenario == Scenario::SilentRequestor;
     let seed = seed_for(stage, args.redundancy, chunks.len().div_ceil(BATCH))?;
@@ -351,7 +350,14 @@ fn party(data: &Path) -> Result<Address, Failure> {
     Ok(key.address())
 }
 
-async fn start_providers(stage: &mut Stage, network: &NetworkFile, count: usize) -> Result<(), Failure> {
+/// Starts the providers; money goes to them and to the requestor in one block.
+async fn start_providers(
+    stage: &mut Stage,
+    network: &NetworkFile,
+    count: usize,
+    requestor: Address,
+) -> Result<(), Failure> {
+    let mut cast = Vec::with_capacity(count);
     for index in 0..count {
         let role = match index {
             0 => Role::Liar,
@@ -367,7 +373,12 @@ async fn start_providers(stage: &mut Stage, network: &NetworkFile, count: usize)
         let rate = amount(&format!("0.0{}", 50 + 2 * (index % 20)))?;
         let data = stage.out.join(&name);
         let address = party(&data)?;
-        devnet::fund(network, address, amount(WALLET)?).await?;
+        cast.push((name, role, rate, data, address));
+    }
+    let mut everybody: Vec<Address> = cast.iter().map(|(.., address)| *address).collect();
+    everybody.push(requestor);
+    devnet::fund(network, &everybody, amount(WALLET)?).await?;
+    for (name, role, rate, data, address) in cast {
         let mut command: Vec<String> = vec!["provider".into(), "run".into()];
         let mut option = |name: &str, value: String| command.extend([format!("--{name}"), value]);
         option("network", stage.out.join("devnet").join(NETWORK_FILE).display().to_string());
@@ -400,11 +411,8 @@ async fn start_providers(stage: &mut Stage, network: &NetworkFile, count: usize)
 /// and every order of the wave still has a quorum of honest members.
 fn seed_for(stage: &Stage, redundancy: u8, orders: usize) -> Result<Nonce, Failure> {
     let stake = amount(STAKE)?;
-    let candidates: Vec<Candidate> = stage
-        .actors
-        .iter()
-        .map(|actor| Candidate { provider: actor.address, stake, network_group: None })
-        .collect();
+    let candidates: Vec<Candidate> =
+        stage.actors.iter().map(|actor| Candidate { provider: actor.address, stake, network_group: None }).collect();
     let role = |address: &Address| {
         stage.actors.iter().find(|actor| actor.address == *address).map_or(Role::Honest, |actor| actor.role)
     };
@@ -535,8 +543,7 @@ async fn credits(vault: &VaultView, network: &NetworkFile) -> Result<Credits, Fa
 }
 
 async fn chain_facts(vault: &VaultView, network: &NetworkFile, head: u64) -> Result<ChainFacts, Failure> {
-    let counts =
-        census(vault.chain(), network.vault, network.token, 0, head).await.map_err(chain_failure)?;
+    let counts = census(vault.chain(), network.vault, network.token, 0, head).await.map_err(chain_failure)?;
     let mut facts = ChainFacts::default();
     for (kind, count) in counts {
         facts.transactions += count.transactions;

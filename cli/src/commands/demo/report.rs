@@ -178,7 +178,11 @@ fn print_table(rows: &[Vec<String>]) {
     for row in rows {
         let cells: Vec<String> = (0..)
             .zip(row.iter().zip(&widths))
-            .map(|(column, (cell, width))| if column < 2 { format!("{cell:<width$}") } else { format!("{cell:>width$}") })
+            .map(
+                |(column, (cell, width))| {
+                    if column < 2 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+                },
+            )
             .collect();
         note(cells.join("  ").trim_end());
     }
@@ -230,7 +234,8 @@ mod tests {
         assert_eq!(report(3, slashed).complaints().len(), 3);
         assert_eq!(report(0, vec![provider(Role::Honest, 0, 0)]).complaints().len(), 1);
         let mut wrong = report(3, sound());
-        wrong.speech = Some(Speech { path: String::new(), sha256: String::new(), seconds: 1, matches_local_run: false });
+        wrong.speech =
+            Some(Speech { path: String::new(), sha256: String::new(), seconds: 1, matches_local_run: false });
         assert_eq!(wrong.complaints().len(), 1);
     }
 }
