@@ -1,4 +1,6 @@
 //! What the end-to-end tests share: the built command, run as its users run it.
+// Real processes are looked at again and again, each time with a deadline.
+#![allow(clippy::disallowed_methods)]
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;

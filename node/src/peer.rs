@@ -115,7 +115,7 @@ pub enum FetchError {
         /// What was fetched.
         reference: ContentRef,
         /// What the peer did.
-        source: CallError,
+        source: Box<CallError>,
     },
     /// The last peer asked sent chunks that do not belong.
     #[error("fetching {reference}: {source}")]
@@ -171,7 +171,7 @@ async fn fetch_from(
             Request::Chunks { right, root, addresses: wanted.iter().map(|address| *address.as_bytes()).collect() };
         let failed = |joiner: &mut Joiner, source| {
             wanted.iter().for_each(|address| joiner.forget(address));
-            Err(FetchError::Call { reference: root, source })
+            Err(FetchError::Call { reference: root, source: Box::new(source) })
         };
         let chunks = match call(client, peer, &request, CHUNKS_TIMEOUT).await {
             Ok(Response::Chunks(chunks)) if chunks.len() == wanted.len() && !chunks.is_empty() => chunks,

@@ -179,7 +179,7 @@ pub(crate) async fn run(args: &FliteArgs, global: &Global) -> Result<(), Failure
     let tx_config = super::provider::tx_config(timing.depth, network.devnet);
     let job = Requestor::run(config, key, identity, vault, tx_config, events, spec);
     let done = tokio::select! {
-        done = job => done.map_err(|e| job_failure(e)),
+        done = job => done.map_err(job_failure),
         () = super::stop_requested() => Err(Failure::work("stopped before the job was done")
             .hint("what is earmarked comes back with `symbolon channel release` after its expiry")),
     };
