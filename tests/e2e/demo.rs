@@ -38,6 +38,10 @@ fn check_common(report: &Value) -> Vec<Value> {
         assert!(faulty[0]["orders"].as_u64().unwrap() >= 1, "{role} got no work");
         assert_eq!(faulty[0]["agreed"], 0, "{role}");
     }
+    for provider in of_role(&providers, "honest") {
+        let peak = provider["peak_memory_bytes"].as_u64().unwrap();
+        assert!(peak < 300 << 20, "a node had {peak} bytes resident");
+    }
     let paid = base_units(&report["requestor"]["paid"]).unwrap();
     assert!(paid > 0);
     assert_eq!(paid, sum(&providers, "credited"));

@@ -42,6 +42,29 @@ fn e2e_texts_that_cannot_be_spoken() {
 }
 
 #[test]
+fn e2e_a_machine_without_the_tools_is_told_what_to_install() {
+    let dir = tempfile::tempdir().unwrap();
+    // Everything the script itself calls, and none of the tools it needs.
+    for tool in ["bash", "dirname", "uname", "cmp"] {
+        let found = std::env::var("PATH")
+            .unwrap()
+            .split(':')
+            .map(|folder| Path::new(folder).join(tool))
+            .find(|path| path.exists())
+            .expect("the tool is on this machine");
+        std::os::unix::fs::symlink(found, dir.path().join(tool)).unwrap();
+    }
+    let output = std::process::Command::new(dir.path().join("bash"))
+        .arg(symbolon_tests::root().join("scripts/demo"))
+        .env("PATH", dir.path())
+        .output()
+        .unwrap();
+    for tool in ["cargo", "node", "npm", "cc"] {
+        ensure_refused(&output, 7, &format!("{tool} is missing")).unwrap();
+    }
+}
+
+#[test]
 fn e2e_keys_that_cannot_be_trusted() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");

@@ -265,6 +265,7 @@ async fn tell(
             voucher: part.voucher,
             credited: credited.amounts.get(&actor.address).copied().unwrap_or_default(),
             stake: account.stake,
+            peak_memory_bytes: actor.process.peak_memory(),
         });
     }
     let paid = if silent {

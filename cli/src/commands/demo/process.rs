@@ -68,6 +68,14 @@ impl Process {
         self.child.id()
     }
 
+    /// The most memory it has had resident so far, in bytes; nothing where the system does not tell.
+    pub(super) fn peak_memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()?)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        kib.checked_mul(1024)
+    }
+
     /// What it is called.
     pub(super) fn name(&self) -> &str {
         &self.name

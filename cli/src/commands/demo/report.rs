@@ -46,6 +46,8 @@ pub(super) struct ProviderFacts {
     pub(super) voucher: Amount,
     pub(super) credited: Amount,
     pub(super) stake: Amount,
+    /// Most memory its process had resident; nothing once it is dead.
+    pub(super) peak_memory_bytes: Option<u64>,
 }
 
 /// Transactions of one kind.
@@ -204,6 +206,7 @@ mod tests {
             voucher: Amount::from_u64(voucher),
             credited: Amount::from_u64(credited),
             stake: Amount::from_u64(1),
+            peak_memory_bytes: None,
         }
     }
 
