@@ -196,11 +196,12 @@ fn e2e_a_market_that_has_nothing_to_offer_costs_nothing() {
         provider.read_until("provider_ready").unwrap();
         providers.push(provider);
         if index == 1 {
-            ensure_refused(&speak(&["--bid", "1"]), 5, "an order needs 3").unwrap();
+            ensure_refused(&speak(&["--bid", "1", "--await-offers", "2"]), 5, "an order needs 3").unwrap();
         }
     }
     ensure_refused(&speak(&["--bid", "0.01"]), 5, "no offers at or below the price").unwrap();
-    ensure_refused(&speak(&["--bid", "1", "--budget", "0.000001"]), 5, "the budget does not cover").unwrap();
+    let poor = speak(&["--bid", "1", "--budget", "0.000001", "--await-offers", "3"]);
+    ensure_refused(&poor, 5, "the budget does not cover").unwrap();
     assert!(!Path::new(&wav).exists());
 
     // Nothing is earmarked, and what was deposited can be withdrawn.
@@ -212,15 +213,17 @@ fn e2e_a_market_that_has_nothing_to_offer_costs_nothing() {
     };
     let balance =
         |output: std::process::Output| -> Value { serde_json::from_str(&ensure_ok(&output).unwrap()).unwrap() };
-    let before = balance(of(&["balance"]));
+    let all = 100_000_000_000_000_000_000;
+    let refunded = balance(of(&["balance"]));
+    assert_eq!(refunded["balance"], "0", "a refused job leaves nothing in the vault");
+    assert_eq!(base_units(&refunded["wallet"]).unwrap(), all);
+    let deposited = balance(of(&["deposit", "2.5"]));
+    assert_eq!(deposited["balance"], "2500000000000000000");
+    assert_eq!(base_units(&deposited["wallet"]).unwrap(), all - 2_500_000_000_000_000_000);
+    ensure_refused(&of(&["withdraw", "3"]), 3, "cannot withdraw 3 of 2.5 free tokens").unwrap();
     ensure_ok(&of(&["withdraw"])).unwrap();
-    let after = balance(of(&["balance"]));
-    assert_eq!(after["balance"], "0");
-    assert_eq!(
-        base_units(&after["wallet"]).unwrap(),
-        base_units(&before["wallet"]).unwrap() + base_units(&before["balance"]).unwrap()
-    );
-    assert_eq!(base_units(&after["wallet"]).unwrap(), 100_000_000_000_000_000_000);
+    let withdrawn = balance(of(&["balance"]));
+    assert_eq!(base_units(&withdrawn["wallet"]).unwrap(), all);
     let listed = run(&["channel", "--network", &network, "ls", "--data", &data, "--json"]).unwrap();
     ensure_ok(&listed).unwrap();
 }

@@ -252,30 +252,16 @@ impl Requestor {
         let deposited =
             crate::funds::ensure_balance(&context.vault, &context.txs, context.key.address(), spec.budget).await?;
         context.events.emit(Event::Deposited { balance: spec.budget });
-        let search = market::Search {
-            terms: spec.terms,
-            owner: context.key.address(),
-            redundancy: spec.rules.redundancy,
-            enough: spec.enough_offers,
-            patience: spec.offer_patience,
+        let partners = match Self::find_partners(context, net, &spec).await {
+            Ok(partners) => partners,
+            Err(error) => {
+                // Nothing is earmarked yet: what was deposited goes back at once.
+                if let Err(stuck) = money::pay_out_free(context).await {
+                    tracing::warn!(%stuck, "the deposit stays in the vault");
+                }
+                return Err(error);
+            }
         };
-        let partners = market::find(context, net, &search).await?;
-        if partners.is_empty() {
-            return Err(JobError::NoOffers);
-        }
-        let need = spec.rules.members();
-        if partners.len() < need {
-            return Err(JobError::TooFewProviders { have: partners.len(), need });
-        }
-        let stakes: Vec<Amount> = partners.iter().map(|partner| partner.stake).collect();
-        let members = u8::try_from(need).unwrap_or(u8::MAX);
-        context.events.emit(Event::DrawRisk {
-            largest_staker_ppm: symbolon_market::largest_staker_quorum_chance_ppm_up(
-                &stakes,
-                members,
-                spec.rules.redundancy,
-            ),
-        });
         let (reports, incoming) = mpsc::channel(REPORTS);
         let pending = batches(units.len(), spec.batch).into_iter().map(|batch| (batch, 0)).collect();
         let mut requestor = Self {
@@ -305,6 +291,39 @@ impl Requestor {
         done?;
         closed?;
         requestor.finish()
+    }
+
+    /// Finds providers enough for an order and says what the draw risks.
+    async fn find_partners(
+        context: &Arc<Context>,
+        net: &mut EventReceiver,
+        spec: &JobSpec,
+    ) -> Result<Vec<Partner>, JobError> {
+        let search = market::Search {
+            terms: spec.terms,
+            owner: context.key.address(),
+            redundancy: spec.rules.redundancy,
+            enough: spec.enough_offers,
+            patience: spec.offer_patience,
+        };
+        let partners = market::find(context, net, &search).await?;
+        if partners.is_empty() {
+            return Err(JobError::NoOffers);
+        }
+        let need = spec.rules.members();
+        if partners.len() < need {
+            return Err(JobError::TooFewProviders { have: partners.len(), need });
+        }
+        let stakes: Vec<Amount> = partners.iter().map(|partner| partner.stake).collect();
+        let members = u8::try_from(need).unwrap_or(u8::MAX);
+        context.events.emit(Event::DrawRisk {
+            largest_staker_ppm: symbolon_market::largest_staker_quorum_chance_ppm_up(
+                &stakes,
+                members,
+                spec.rules.redundancy,
+            ),
+        });
+        Ok(partners)
     }
 
     async fn drive(&mut self, net: &mut EventReceiver) -> Result<(), JobError> {

@@ -387,13 +387,20 @@ pub(super) async fn release_all(
     for handle in handles {
         handle.wait().await?;
     }
+    pay_out_free(&context).await?;
+    Ok(released)
+}
+
+/// Pays the key's free balance out to its wallet.
+pub(super) async fn pay_out_free(context: &Context) -> Result<(), NodeError> {
+    let key = context.key.address();
     let head = context.vault.chain().head().await?;
     let free = context.vault.account(key, &head).await?.balance;
     if !free.is_zero() {
         let tag = ops::tag(&[b"withdraw", &rand::random::<[u8; 32]>()]);
         context.txs.run(ops::withdraw(context.vault.address(), key, key, free, tag)).await?;
     }
-    Ok(released)
+    Ok(())
 }
 
 /// One payee's consent, once all it holds is claimed.
