@@ -148,6 +148,9 @@ pub(crate) struct ProviderArgs {
     /// What one ether is worth in tokens, for weighing claims against their gas
     #[arg(long, default_value = "0", value_parser = crate::output::parse_tokens)]
     pub(crate) ether_price: Amount,
+    /// The most of the price that may go to the author of the code, in basis points
+    #[arg(long, default_value_t = 2000)]
+    pub(crate) max_royalty: u16,
     /// Misbehave on purpose, to show what becomes of it
     #[arg(long, hide = true, value_enum)]
     pub(crate) fault: Option<FaultArg>,
@@ -179,6 +182,9 @@ pub(crate) struct FliteArgs {
     /// The most to pay for one Gfuel, in tokens
     #[arg(long, default_value = "0.01", value_parser = crate::output::parse_tokens)]
     pub(crate) bid: Amount,
+    /// The least stake of a provider, in tokens
+    #[arg(long, default_value = "1", value_parser = crate::output::parse_tokens)]
+    pub(crate) min_stake: Amount,
     /// Replicas that work at once; as many must agree
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=4))]
     pub(crate) redundancy: u8,

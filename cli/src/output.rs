@@ -1,20 +1,53 @@
-//! Results go to stdout, everything for people to stderr.
+//! Results go to stdout, everything for people to stderr. Whoever wrote the
+//! words, nothing printed here can move the cursor or reorder a line (W7).
 
-use std::io::Write;
+use std::{borrow::Cow, io::Write};
+use symbolon_executor::outcome::for_terminal;
+
+/// The most characters shown of what a stranger said.
+const MOST_SHOWN: usize = 300;
 
 /// Prints a line of results. A closed pipe ends the output, not the command.
 pub(crate) fn line(text: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
+    let _ = writeln!(std::io::stdout().lock(), "{}", for_terminal(text.as_bytes()));
 }
 
 /// Prints a JSON value as a line of results.
 pub(crate) fn json(value: &serde_json::Value) {
-    line(&value.to_string());
+    let _ = writeln!(std::io::stdout().lock(), "{}", json_text(value));
 }
 
 /// Says something to the person at the terminal.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", for_terminal(text.as_bytes()));
+}
+
+/// What a stranger said, in one line of bounded length. Every word of a peer, a
+/// guest or an endpoint that people see goes through here.
+pub(crate) fn foreign(text: &str) -> String {
+    // One more than is shown tells whether there is more; what is cut off is never looked at.
+    let whole = text.char_indices().nth(MOST_SHOWN).map_or(text, |(end, _)| text.get(..end).unwrap_or_default());
+    let shown = for_terminal(whole.as_bytes()).replace(['\n', '\t'], " ");
+    if whole.len() < text.len() { format!("{shown}…") } else { shown }
+}
+
+/// A guest's output as it is written to a stream: the bytes themselves, unless somebody looks.
+pub(crate) fn guest_bytes(bytes: &[u8], terminal: bool) -> Cow<'_, [u8]> {
+    if terminal { Cow::Owned(for_terminal(bytes).into_bytes()) } else { Cow::Borrowed(bytes) }
+}
+
+/// JSON escapes control characters of ASCII only; the others mean the same escaped.
+fn json_text(value: &serde_json::Value) -> String {
+    let text = value.to_string();
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_ascii_graphic() || character == ' ' || for_terminal(character.to_string().as_bytes()).len() == 1 {
+            out.push(character);
+        } else {
+            todo_escape(&mut out, character);
+        }
+    }
+    out
 }
 
 /// Tokens have 18 decimals: base units as people read them, without rounding.

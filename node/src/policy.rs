@@ -67,6 +67,21 @@ impl Timing {
         poll_millis: 500,
     };
 
+    /// How long a silent payer is waited for and every replica has had its turn at settling.
+    #[must_use]
+    pub fn settling_secs(&self) -> u64 {
+        let turns = u64::from(self.spacing_secs).saturating_mul(symbolon_primitives::order::MAX_LEAVES as u64 + 1);
+        turns.saturating_add(self.silence_secs.into())
+    }
+
+    /// From an order's signing to the last replica's turn at settling it, when
+    /// everything takes as long as it may (SYM-10).
+    #[must_use]
+    pub fn order_secs(&self, commit_secs: u32, reserve_secs: u32, wait_secs: u32) -> u64 {
+        let rounds = u64::from(commit_secs).saturating_add(reserve_secs.into());
+        rounds.saturating_add(u64::from(wait_secs).saturating_mul(4)).saturating_add(self.settling_secs())
+    }
+
     /// The timing of the quorum machine.
     #[must_use]
     pub fn quorum(&self) -> symbolon_quorum::Timing {
@@ -95,6 +110,8 @@ pub struct ProviderTerms {
     pub max_commit_secs: u32,
     /// The longest an agreement may run.
     pub max_agreement_secs: u32,
+    /// The most of its price that may go to the author of the code, in basis points.
+    pub max_royalty_bps: u16,
 }
 
 /// Why a provider does not sign terms as they are.
@@ -107,6 +124,14 @@ pub enum TermsRefused {
     /// The agreement is over before it begins, or runs too long.
     #[error("valid until {0} is past or too far")]
     ValidUntil(Timestamp),
+    /// The author would get more than this provider lets go.
+    #[error("a royalty of {have} basis points, at most {most} here")]
+    Royalty {
+        /// What the draft asks.
+        have: u16,
+        /// What the provider allows.
+        most: u16,
+    },
     /// Settle-by lies beyond what a stake without a timer covers, or before the reserves' deadline.
     #[error("deadlines do not follow one another")]
     Deadlines,
@@ -125,6 +150,10 @@ impl ProviderTerms {
         if draft.valid_until <= now || draft.valid_until > now.plus_secs(self.max_agreement_secs.into()) {
             return Err(TermsRefused::ValidUntil(draft.valid_until));
         }
+        let (have, most) = (draft.royalty.bps(), self.max_royalty_bps);
+        if have > most {
+            return Err(TermsRefused::Royalty { have, most });
+        }
         let timing = &self.timing;
         let counter = Agreement {
             flat: draft.flat.max(self.flat),
@@ -135,19 +164,17 @@ impl ProviderTerms {
             depth: draft.depth.max(timing.depth),
             commit_secs: draft.commit_secs.clamp(1, self.max_commit_secs),
             reserve_secs: draft.reserve_secs.clamp(1, self.max_commit_secs.max(timing.reserve_secs)),
-            wait_secs: draft.wait_secs.clamp(1, timing.wait_secs.max(1)),
             settle_secs: draft.settle_secs.clamp(timing.settle_secs, UNSTAKE_SECS),
             keep_secs: draft.keep_secs.min(timing.keep_secs),
             margin_secs: draft.margin_secs.max(timing.margin_secs),
             ..*draft
         };
-        let round_two = u64::from(counter.commit_secs)
-            .saturating_add(counter.wait_secs.into())
-            .saturating_add(counter.reserve_secs.into());
-        if round_two > u64::from(counter.settle_secs) {
+        let needed = timing.order_secs(counter.commit_secs, counter.reserve_secs, counter.wait_secs);
+        let settle_secs = counter.settle_secs.max(u32::try_from(needed).unwrap_or(u32::MAX));
+        if !(1..=timing.wait_secs.max(1)).contains(&counter.wait_secs) || settle_secs > UNSTAKE_SECS {
             return Err(TermsRefused::Deadlines);
         }
-        Ok(counter)
+        Ok(Agreement { settle_secs, ..counter })
     }
 }
 
@@ -194,8 +221,14 @@ impl RequestorTerms {
             ..*draft
         };
         free == *counter
-            && counter.flat <= self.max_flat
-            && counter.rate <= self.max_rate
+            // Never dearer than what was offered, and never a deadline that
+            // honest members of the same order could not keep.
+            && counter.flat <= draft.flat
+            && counter.rate <= draft.rate
+            && counter.commit_secs >= draft.commit_secs
+            && counter.reserve_secs >= draft.reserve_secs
+            && counter.wait_secs == draft.wait_secs
+            && counter.settle_secs >= draft.settle_secs
             && counter.depth <= draft.depth.saturating_mul(2).max(64)
             && counter.settle_secs <= UNSTAKE_SECS
             && counter.keep_secs > 0
@@ -244,13 +277,14 @@ mod tests {
             timing: Timing::DEVNET,
             max_commit_secs: 60,
             max_agreement_secs: 1000,
+            max_royalty_bps: 2_000,
         }
     }
 
-    fn requestor(max_rate: u64) -> RequestorTerms {
+    fn requestor() -> RequestorTerms {
         RequestorTerms {
             max_flat: Amount::ZERO,
-            max_rate: Amount::from_u64(max_rate),
+            max_rate: Amount::from_u64(5),
             profile: ProfileId::default(),
             royalty: Royalty::NONE,
             commit_secs: 5,
@@ -265,8 +299,9 @@ mod tests {
         let now = Timestamp(10);
         let counter = provider().counter(&draft(1), now).unwrap();
         assert_eq!((counter.rate, counter.exposure_limit), (Amount::from_u64(5), Amount::from_u64(50)));
-        assert!(requestor(5).accepts(&draft(1), &counter));
-        assert!(!requestor(4).accepts(&draft(1), &counter));
+        assert!(!requestor().accepts(&draft(1), &counter), "dearer than offered");
+        let limited = provider().counter(&draft(5), now).unwrap();
+        assert!(requestor().accepts(&draft(5), &limited));
         assert_eq!(provider().counter(&counter, now), Ok(counter), "its own counter needs no counter");
     }
 
@@ -281,9 +316,32 @@ mod tests {
             Agreement { keep_secs: 0, ..base },
             Agreement { settle_secs: UNSTAKE_SECS + 1, ..base },
             Agreement { margin_secs: 3600, ..base },
+            Agreement { rate: Amount::from_u64(6), ..base },
+            Agreement { flat: Amount::from_u64(1), ..base },
+            Agreement { commit_secs: 4, ..base },
+            Agreement { settle_secs: base.settle_secs - 1, ..base },
+            Agreement { wait_secs: base.wait_secs + 1, ..base },
         ] {
-            assert!(!requestor(5).accepts(&base, &change));
+            assert!(!requestor().accepts(&base, &change));
         }
+    }
+
+    #[test]
+    fn sym_16_a_royalty_that_leaves_the_provider_nothing_is_refused() {
+        let royalty = Royalty::new(Address::repeat_byte(9), 10_000).unwrap();
+        let greedy = Agreement { royalty, ..draft(5) };
+        let refused = Err(TermsRefused::Royalty { have: 10_000, most: 2_000 });
+        assert_eq!(provider().counter(&greedy, Timestamp(10)), refused);
+    }
+
+    #[test]
+    fn sym_10_terms_leave_every_replica_its_turn_at_settling() {
+        let hasty = Agreement { commit_secs: 60, reserve_secs: 60, settle_secs: 60, ..draft(5) };
+        let counter = provider().counter(&hasty, Timestamp(10)).unwrap();
+        assert!(u64::from(counter.settle_secs) >= Timing::DEVNET.order_secs(60, 60, counter.wait_secs));
+        assert!(counter.settle_secs >= Timing::DEVNET.settle_secs);
+        let slow = Agreement { wait_secs: 2, ..draft(5) };
+        assert_eq!(provider().counter(&slow, Timestamp(10)), Err(TermsRefused::Deadlines));
     }
 
     #[test]

@@ -197,6 +197,7 @@ async fn sym_08_two_of_three_settle_an_order_without_the_requestor() {
         reserve_by: Timestamp(0),
         keep_until: Timestamp(0),
         reserves: 0b100,
+        members: Default::default(),
         salt: Salt::default(),
     };
     let head = world.view.head().await.unwrap();

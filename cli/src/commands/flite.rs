@@ -148,6 +148,7 @@ pub(crate) async fn run(args: &FliteArgs, global: &Global) -> Result<(), Failure
             agreement_secs: u32::try_from(args.task_timeout).unwrap_or(u32::MAX),
             timing,
         },
+        min_stake: args.min_stake,
         budget: args.budget,
         timeout: Duration::from_secs(args.task_timeout),
         enough_offers: args.await_offers.unwrap_or(rules.members() * 3),

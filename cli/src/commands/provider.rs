@@ -38,6 +38,7 @@ pub(crate) async fn run(args: &ProviderArgs, global: &Global) -> Result<(), Fail
             timing,
             max_commit_secs: 3600,
             max_agreement_secs: 7 * 24 * 3600,
+            max_royalty_bps: args.max_royalty,
         },
         stake: args.stake,
         least_member_stake: Amount::from_u64(1),

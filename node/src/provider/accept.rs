@@ -1,14 +1,14 @@
 //! Taking an order: every check of SYM-21 that is not the channel's own, and
 //! everything the work needs, before a word of acceptance.
 
-use super::{Done, PREPARING, Provider, orders};
+use super::{ChannelRecord, Done, PREPARING, Provider, orders};
 use crate::{
-    context::{Context, NodeError, now},
+    context::{Context, LONGEST_REQUEST, NodeError, now},
     convert,
     peer::{FetchError, Peer, fetch},
     serve::{answer, refuse},
 };
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use symbolon_executor::CompiledModule;
 use symbolon_net::{PeerId, Responder};
 use symbolon_primitives::{
@@ -16,8 +16,10 @@ use symbolon_primitives::{
 };
 use symbolon_quorum::{Message, OrderTerms, Replica, ReplicaInput, TermsError, Timing};
 use symbolon_settlement::{ChainError, ChannelState, Depth};
-use symbolon_wire::{OrderMessage, RefusalCode, Response, Right};
+use symbolon_wire::{OrderMessage, RefusalCode, Response, Right, members_hash};
 
+/// Modules being fetched and compiled at once.
+const MODULES_AT_ONCE: usize = 4;
 /// The largest module fetched.
 const MAX_MODULE_BYTES: u64 = 64 << 20;
 /// The most input bytes of one order.
@@ -51,6 +53,8 @@ pub(super) enum NotTaken {
     Fetch(#[from] FetchError),
     #[error("{0}")]
     Local(String),
+    #[error("channel: {0}")]
+    Channel(String),
     #[error("inputs arrived after commit-by")]
     TooLate,
 }
@@ -58,7 +62,7 @@ pub(super) enum NotTaken {
 impl NotTaken {
     fn code(&self) -> RefusalCode {
         match self {
-            Self::Chain(_) | Self::Fetch(_) | Self::Local(_) => RefusalCode::Later,
+            Self::Chain(_) | Self::Fetch(_) | Self::Local(_) | Self::Channel(_) => RefusalCode::Later,
             _ => RefusalCode::Never,
         }
     }
@@ -100,8 +104,8 @@ impl Provider {
         reply: Responder,
     ) -> Result<(), NodeError> {
         let order = message.order.digest(&self.context.domain);
-        if self.orders.contains_key(&order) {
-            if called && let Some(from) = self.speaker(peer, &message) {
+        if let Some(known) = self.orders.get(&order) {
+            if called && let Some(from) = known.speaker(peer) {
                 let call = convert::call_of(order, &message);
                 self.feed(order, ReplicaInput::Received { from, message: call }).await?;
             }
@@ -125,11 +129,12 @@ impl Provider {
         self.preparing.insert(order);
         let context = Arc::clone(&self.context);
         let least = self.config.least_member_stake;
+        let known = self.channels.get(&(checked.agreement.payer, checked.lane)).cloned();
         let module = message.order.work.workunits.first().map(|unit| unit.module).unwrap_or_default();
         let compiled = self.modules.get(&module).cloned();
         let reports = self.reports.clone();
         tokio::spawn(async move {
-            let checked = prepare(&context, &message.order, checked, least, compiled).await;
+            let checked = prepare(&context, &message.order, checked, least, known, compiled).await;
             // The loop is gone only when the process is ending.
             let _ = reports.send(Done::Accepted(Box::new(Accepted { message, caller, reply, checked }))).await;
         });
@@ -161,14 +166,17 @@ impl Provider {
         let record = self.agreements.get(&digest).ok_or(NotTaken::NoAgreement(digest))?;
         let terms = record.signed.terms;
         let payer_peer = record.peer().ok_or(NotTaken::Stranger)?;
+        // Who speaks for which member is signed: nobody can put itself in another's place.
+        if signed.work.members.0 != members_hash(&message.members) {
+            return Err(NotTaken::Members);
+        }
         let id = peer.to_bytes();
         if payer_peer.id != peer && !(called && message.members.iter().any(|member| member.peer == id)) {
             return Err(NotTaken::Stranger);
         }
-        // A payer that names itself as a member is no stranger but no help either.
         let timing = Timing { wait_secs: terms.wait_secs.into(), ..self.context.timing.quorum() };
         let order_terms = OrderTerms::new(signed, domain, terms.payer, timing)?;
-        keeps_to(signed, &terms, time).map_err(NotTaken::Breach)?;
+        keeps_to(signed, &terms, time, self.context.timing.settling_secs()).map_err(NotTaken::Breach)?;
         if leaf.flat != terms.flat || leaf.rate != terms.rate {
             return Err(NotTaken::Breach("price"));
         }
@@ -250,23 +258,33 @@ impl Provider {
         if self.modules.contains_key(&module) {
             return answer(reply, &Response::Done);
         }
+        if self.fetching_modules.len() >= MODULES_AT_ONCE || !self.fetching_modules.insert((agreement, module)) {
+            return refuse(reply, RefusalCode::Later, "busy with this module or with others");
+        }
         let (context, reports) = (Arc::clone(&self.context), self.reports.clone());
         tokio::spawn(async move {
-            let compiled = module_ready(&context, module, Right::Agreement(agreement), &[payer])
-                .await
-                .map_err(|why| why.to_string());
+            let sources = [payer];
+            let ready = module_ready(&context, module, Right::Agreement(agreement), &sources);
+            let compiled = match tokio::time::timeout(LONGEST_REQUEST, ready).await {
+                Ok(ready) => ready.map_err(|why| why.to_string()),
+                Err(_) => Err("the module did not arrive in time".to_owned()),
+            };
             // The loop is gone only when the process is ending.
-            let _ = reports.send(Done::Module { module, compiled, reply }).await;
+            let _ = reports.send(Done::Module { agreement, module, compiled, reply }).await;
         });
     }
 }
 
 /// The order's deadlines and terms against its agreement.
-fn keeps_to(signed: &SignedOrder, terms: &Agreement, time: Timestamp) -> Result<(), &'static str> {
+fn keeps_to(signed: &SignedOrder, terms: &Agreement, time: Timestamp, settling_secs: u64) -> Result<(), &'static str> {
     let (order, work) = (&signed.order, &signed.work);
     // Clocks differ: a few seconds more than agreed are fine.
     let within = |at: Timestamp, from: Timestamp, secs: u64| at <= from.plus_secs(secs).plus_secs(CLOCK_SLACK_SECS);
     let second_round = work.commit_by.plus_secs(terms.wait_secs.into());
+    // A reserve needs about the time the active replicas have, and after it
+    // everybody a turn at settling (SYM-10).
+    let fair_reserve = second_round.plus_secs((work.commit_by.secs_since(time) / 2).max(1));
+    let last_chance = work.reserve_by.plus_secs(u64::from(terms.wait_secs) * 2).plus_secs(settling_secs);
     if terms.valid_until < time {
         Err("the agreement is over")
     } else if order.royalty != terms.royalty {
@@ -275,9 +293,9 @@ fn keeps_to(signed: &SignedOrder, terms: &Agreement, time: Timestamp) -> Result<
         Err("profile")
     } else if work.commit_by <= time || !within(work.commit_by, time, terms.commit_secs.into()) {
         Err("commit-by")
-    } else if !within(work.reserve_by, second_round, terms.reserve_secs.into()) {
+    } else if work.reserve_by < fair_reserve || !within(work.reserve_by, second_round, terms.reserve_secs.into()) {
         Err("reserve-by")
-    } else if !within(order.settle_by, time, terms.settle_secs.into()) {
+    } else if order.settle_by < last_chance || !within(order.settle_by, time, terms.settle_secs.into()) {
         Err("settle-by")
     } else if !within(work.keep_until, work.reserve_by, terms.keep_secs.into()) {
         Err("keep-until")
@@ -294,6 +312,7 @@ async fn prepare(
     signed: &SignedOrder,
     checked: Checked,
     least_stake: Amount,
+    known: Option<ChannelRecord>,
     compiled: Option<CompiledModule>,
 ) -> Result<Ready, NotTaken> {
     let Checked { replica, lane, payer_peer, agreement, members } = checked;
@@ -309,6 +328,27 @@ async fn prepare(
             return Err(NotTaken::MemberStake { member: leaf.provider, have: account.stake, need: least_stake });
         }
     }
+    // Nothing is fetched for an order that the channel would refuse.
+    known
+        .unwrap_or_else(|| ChannelRecord::new(context, &agreement, lane))
+        .would_take(context, view, signed)
+        .map_err(|rejected| NotTaken::Channel(rejected.to_string()))?;
+    let reserve = signed.leaf_of(own).is_some_and(|(index, _)| signed.is_reserve(index));
+    let by = if reserve { signed.work.reserve_by } else { signed.work.commit_by };
+    let left = Duration::from_secs(by.secs_since(now()));
+    let gathering = gather(context, signed, &payer_peer, members, compiled);
+    let compiled = tokio::time::timeout(left, gathering).await.map_err(|_| NotTaken::TooLate)??;
+    Ok(Ready { replica, lane, payer_peer, agreement, view, compiled })
+}
+
+/// Fetches the inputs and the module, and compiles it.
+async fn gather(
+    context: &Arc<Context>,
+    signed: &SignedOrder,
+    payer_peer: &Peer,
+    members: Vec<Peer>,
+    compiled: Option<CompiledModule>,
+) -> Result<CompiledModule, NotTaken> {
     let right = Right::Order(signed.digest(&context.domain));
     let mut sources = vec![payer_peer.clone()];
     sources.extend(members);
@@ -325,16 +365,10 @@ async fn prepare(
         }
     }
     let module = signed.work.workunits.first().map(|unit| unit.module).unwrap_or_default();
-    let compiled = match compiled {
-        Some(compiled) => compiled,
-        None => module_ready(context, module, right, &sources).await?,
-    };
-    let reserve = signed.leaf_of(own).is_some_and(|(index, _)| signed.is_reserve(index));
-    let by = if reserve { signed.work.reserve_by } else { signed.work.commit_by };
-    if now() > by {
-        return Err(NotTaken::TooLate);
+    match compiled {
+        Some(compiled) => Ok(compiled),
+        None => module_ready(context, module, right, &sources).await,
     }
-    Ok(Ready { replica, lane, payer_peer, agreement, view, compiled })
 }
 
 async fn keep(context: &Arc<Context>, bytes: Vec<u8>) -> Result<(), NotTaken> {

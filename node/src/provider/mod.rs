@@ -23,7 +23,7 @@ use market::{AgreementRecord, OwnOffer};
 pub(crate) use money::ChannelRecord;
 use orders::OrderRecord;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -83,7 +83,12 @@ enum Done {
     /// An order's checks, inputs and module; whoever asked still waits.
     Accepted(Box<Accepted>),
     /// A module is compiled, or not.
-    Module { module: ContentRef, compiled: Result<CompiledModule, String>, reply: Responder },
+    Module {
+        agreement: AgreementDigest,
+        module: ContentRef,
+        compiled: Result<CompiledModule, String>,
+        reply: Responder,
+    },
     /// An order's work is done.
     Computed { order: OrderDigest, work: Result<Computed, String> },
     /// What the chain says about channels and settled orders.
@@ -108,13 +113,16 @@ pub struct Provider {
     demands: BTreeMap<DemandDigest, Peer>,
     agreements: BTreeMap<AgreementDigest, AgreementRecord>,
     channels: BTreeMap<(Address, Lane), ChannelRecord>,
+    /// Lanes that were asked about and never had an order.
+    unseen: BTreeMap<(Address, Lane), ChannelRecord>,
     orders: BTreeMap<OrderDigest, OrderRecord>,
     timers: BTreeMap<OrderDigest, Timestamp>,
     preparing: BTreeSet<OrderDigest>,
+    fetching_modules: BTreeSet<(AgreementDigest, ContentRef)>,
     modules: BTreeMap<ContentRef, CompiledModule>,
     computing: BTreeSet<OrderDigest>,
     running: usize,
-    queue: Vec<OrderDigest>,
+    queue: VecDeque<OrderDigest>,
     chain: money::ChainState,
     reports: mpsc::Sender<Done>,
     incoming: mpsc::Receiver<Done>,
@@ -147,12 +155,14 @@ impl Provider {
             demands: BTreeMap::new(),
             agreements: agreements.into_iter().map(|record| (record.digest(&context.domain), record)).collect(),
             channels: channels.into_iter().map(|record| (record.id(), record)).collect(),
+            unseen: BTreeMap::new(),
             timers: BTreeMap::new(),
             preparing: BTreeSet::new(),
+            fetching_modules: BTreeSet::new(),
             modules: BTreeMap::new(),
             computing: BTreeSet::new(),
             running: 0,
-            queue: Vec::new(),
+            queue: VecDeque::new(),
             chain: money::ChainState::starting_at(head.number, &orders),
             orders,
             reports,
@@ -258,7 +268,8 @@ impl Provider {
     async fn on_done(&mut self, done: Done) -> Result<(), NodeError> {
         match done {
             Done::Accepted(accepted) => self.on_accepted(*accepted).await,
-            Done::Module { module, compiled, reply } => {
+            Done::Module { agreement, module, compiled, reply } => {
+                self.fetching_modules.remove(&(agreement, module));
                 match compiled {
                     Ok(compiled) => {
                         self.keep_module(module, compiled);

@@ -16,7 +16,7 @@ use symbolon_channel::{
 use symbolon_contracts::vault::{ReplicaSettled, VaultEvents};
 use symbolon_net::PeerId;
 use symbolon_primitives::{
-    Address, Agreement, Amount, Epoch, Lane, Leaf, OrderDigest, Signature, Signer, Timestamp, Voucher,
+    Address, Agreement, Amount, Epoch, Lane, Leaf, OrderDigest, Signature, SignedOrder, Signer, Timestamp, Voucher,
 };
 use symbolon_quorum::{Evidence, ReplicaInput, Settlement};
 use symbolon_settlement::{
@@ -26,6 +26,8 @@ use symbolon_settlement::{
 use symbolon_store::{Direction, VoucherKey, VoucherRow, Write};
 use symbolon_wire::{RefusalCode, Response};
 
+/// Lanes without orders that are looked at in one go.
+const MAX_UNSEEN: usize = 32;
 /// How long a channel is looked at after somebody asked about it.
 const WATCH_SECS: u64 = 120;
 
@@ -44,7 +46,7 @@ impl Snapshot for ChannelRecord {
 }
 
 impl ChannelRecord {
-    fn new(context: &Context, agreement: &Agreement, lane: Lane) -> Self {
+    pub(super) fn new(context: &Context, agreement: &Agreement, lane: Lane) -> Self {
         let payee = Payee::new(ChannelTerms {
             domain: context.domain,
             payer: agreement.payer,
@@ -58,6 +60,21 @@ impl ChannelRecord {
             depth: agreement.depth,
             watch_until: Timestamp::default(),
         }
+    }
+
+    /// Whether the channel would take an order, as the chain shows it now; changes nothing.
+    pub(super) fn would_take(
+        mut self,
+        context: &Context,
+        state: ChannelState,
+        signed: &SignedOrder,
+    ) -> Result<(), Rejected> {
+        let time = now();
+        self.payee.handle(&context.key, PayeeInput::Seen(view_of(state)), time)?;
+        let Some((_, leaf)) = signed.leaf_of(context.key.address()) else { return Ok(()) };
+        let (order, max_fuel) = (signed.digest(&context.domain), signed.order.max_fuel);
+        let offer = Offer { order, leaf: *leaf, max_fuel, settle_by: signed.order.settle_by };
+        self.payee.handle(&context.key, PayeeInput::Offered(offer), time).map(|_| ())
     }
 
     pub(super) fn id(&self) -> (Address, Lane) {
@@ -97,13 +114,35 @@ pub(super) struct ChainState {
     urgent: bool,
     /// What gas cost at the last look.
     wei_per_gas: u128,
+    /// No claim before this, after one that failed.
+    claim_not_before: Timestamp,
+    /// How long the next failure is waited out.
+    backoff_secs: u64,
+    /// Number of the look that the channels stand at, and of the one that shows the last claim.
+    next_view: u64,
+    claimed_at: u64,
 }
+
+/// The most of its value that a claim at a job's end may cost, in basis points.
+const URGENT_FEE_BPS: u16 = 2_000;
+/// The longest pause after claims that failed.
+const MAX_BACKOFF_SECS: u64 = 600;
 
 impl ChainState {
     /// Looks for settlements from `block` on, or from the start when orders from before are open.
     pub(super) fn starting_at(block: u64, orders: &BTreeMap<OrderDigest, OrderRecord>) -> Self {
         let open = orders.values().any(|record| !record.paid);
-        Self { next: if open { 0 } else { block }, polling: false, claiming: false, urgent: false, wei_per_gas: 0 }
+        Self {
+            next: if open { 0 } else { block },
+            polling: false,
+            claiming: false,
+            urgent: false,
+            wei_per_gas: 0,
+            claim_not_before: Timestamp(0),
+            backoff_secs: 1,
+            next_view: 0,
+            claimed_at: 0,
+        }
     }
 }
 
@@ -306,8 +345,17 @@ impl Provider {
             return Ok(refusal(RefusalCode::Unknown, "no agreement covers that lane"));
         }
         let id = (payer, lane);
-        let context = Arc::clone(&self.context);
-        let record = self.channels.entry(id).or_insert_with(|| ChannelRecord::new(&context, &agreement, lane));
+        if !self.channels.contains_key(&id) {
+            // A lane that never had an order: looked at a few at a time.
+            if self.unseen.len() >= MAX_UNSEEN {
+                return Ok(refusal(RefusalCode::Later, "busy with other channels"));
+            }
+            self.unseen.entry(id).or_insert_with(|| ChannelRecord::new(&self.context, &agreement, lane));
+            return Ok(refusal(RefusalCode::Later, "the channel has not been looked at yet"));
+        }
+        let Some(record) = self.channels.get_mut(&id) else {
+            return Ok(refusal(RefusalCode::Later, "the channel has not been looked at yet"));
+        };
         record.watch_until = now().plus_secs(WATCH_SECS);
         if record.payee.view().expiry == Timestamp::default() {
             return Ok(refusal(RefusalCode::Later, "the channel has not been looked at yet"));
@@ -332,13 +380,13 @@ impl Provider {
 
     /// Claims what is worth its gas, or everything when it is urgent.
     pub(super) fn claim_what_is_worth_it(&mut self, time: Timestamp) {
-        if self.chain.claiming {
+        if self.chain.claiming || time < self.chain.claim_not_before || self.chain.next_view < self.chain.claimed_at {
             return;
         }
         let held: Vec<HeldVoucher> = self.channels.values().filter_map(ChannelRecord::held).collect();
         let policy = ClaimPolicy {
             min_value: if self.chain.urgent { Amount::ZERO } else { self.config.claim_at },
-            max_fee_bps: if self.chain.urgent { 10_000 } else { ClaimPolicy::default().max_fee_bps },
+            max_fee_bps: if self.chain.urgent { URGENT_FEE_BPS } else { ClaimPolicy::default().max_fee_bps },
             before_expiry_margin_secs: self.context.timing.margin_secs.into(),
         };
         let gas = GasPrice { wei_per_gas: self.chain.wei_per_gas, base_per_ether: self.config.base_per_ether };
@@ -347,13 +395,8 @@ impl Provider {
             return;
         };
         self.chain.claiming = true;
-        let mut parts: Vec<Vec<u8>> = vec![b"claim".to_vec()];
-        for held in &held {
-            // The same vouchers after a top-up are another claim.
-            parts.push(held.signed.signature.as_bytes().to_vec());
-            parts.push(held.channel.allocated.to_be_bytes12().to_vec());
-        }
-        let tag = ops::tag(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        // Claims are idempotent on chain: each attempt is a transaction of its own.
+        let tag = ops::tag(&[b"claim", &rand::random::<[u8; 32]>()]);
         let intent = ops::claim(self.context.vault.address(), &claim.vouchers, None, tag);
         let (context, reports) = (Arc::clone(&self.context), self.reports.clone());
         tokio::spawn(async move {
@@ -420,8 +463,15 @@ impl Provider {
             Sent::Claim { vouchers, value, error } => {
                 self.chain.claiming = false;
                 match error {
-                    None => self.context.events.emit(Event::Claimed { vouchers, credited: value }),
+                    None => {
+                        // The next claim waits for a look that began after this one was mined.
+                        self.chain.claimed_at = self.chain.next_view + 1 + u64::from(self.chain.polling);
+                        self.chain.backoff_secs = 1;
+                        self.context.events.emit(Event::Claimed { vouchers, credited: value });
+                    }
                     Some(error) => {
+                        self.chain.claim_not_before = now().plus_secs(self.chain.backoff_secs);
+                        self.chain.backoff_secs = (self.chain.backoff_secs * 2).min(MAX_BACKOFF_SECS);
                         tracing::warn!(error, "a claim did not go through");
                         self.context.events.emit(Event::Warning { message: format!("claim: {error}") });
                     }
@@ -442,8 +492,8 @@ impl Provider {
     /// Looks at the chain in the background, one look at a time.
     pub(super) fn poll_chain(&mut self) {
         let time = now();
-        let channels: Vec<ChannelRecord> =
-            self.channels.values().filter(|record| record.is_active(time)).cloned().collect();
+        let active = self.channels.values().filter(|record| record.is_active(time));
+        let channels: Vec<ChannelRecord> = active.chain(self.unseen.values()).cloned().collect();
         let waits = self.orders.values().any(|record| !record.paid);
         if self.chain.polling || (channels.is_empty() && !waits) {
             return;
@@ -462,11 +512,19 @@ impl Provider {
         let found = match poll.found {
             Ok(found) => found,
             Err(error) => {
+                self.unseen.clear();
                 tracing::warn!(%error, "the chain could not be read");
                 return Ok(());
             }
         };
         for (id, view) in found.views {
+            if let Some(mut record) = self.unseen.remove(&id)
+                && !view.allocated.is_zero()
+            {
+                // It is real: somebody paid for the slot.
+                record.watch_until = now().plus_secs(WATCH_SECS);
+                self.channels.entry(id).or_insert(record);
+            }
             if let Err(rejected) = self.channel(id, PayeeInput::Seen(view)).await? {
                 tracing::error!(%rejected, "the chain contradicts what it showed before");
             }
@@ -478,6 +536,7 @@ impl Provider {
                 self.context.events.emit(Event::QuorumSettled { order, by_us: false });
             }
         }
+        self.chain.next_view += 1;
         self.chain.wei_per_gas = found.wei_per_gas;
         self.chain.next = found.next.max(self.chain.next);
         Ok(())
@@ -526,8 +585,11 @@ fn code_of(rejected: &Rejected) -> RefusalCode {
 
 async fn is_settled(context: &Context, order: OrderDigest, from: u64) -> bool {
     let Ok(head) = context.vault.chain().head().await else { return false };
+    let me = context.key.address();
     let page = context.vault.events(&EventFilter::settlement_of(order), from, head.number).await;
-    page.is_ok_and(|page| !page.events.is_empty())
+    // A settlement by others that leaves this replica out pays it nothing.
+    let pays_me = |event: &VaultEvents| matches!(event, VaultEvents::ReplicaSettled(row) if row.payee == me);
+    page.is_ok_and(|page| page.events.iter().any(|found| pays_me(&found.event)))
 }
 
 async fn look(context: &Context, channels: &[ChannelRecord], from: u64) -> Result<Found, ChainError> {

@@ -83,6 +83,15 @@ impl OrderRecord {
         if to == self.payer() { self.payer_peer() } else { self.member_peer(to) }
     }
 
+    /// The payer key or member that a peer speaks for.
+    pub(super) fn speaker(&self, peer: PeerId) -> Option<Address> {
+        if self.is_payer(peer) {
+            return Some(self.payer());
+        }
+        let id = peer.to_bytes();
+        self.message.members.iter().find(|member| member.peer == id).map(|member| member.provider)
+    }
+
     fn is_member(&self, peer: PeerId) -> bool {
         let id = peer.to_bytes();
         self.message.members.iter().any(|member| member.peer == id)
@@ -183,27 +192,38 @@ impl Provider {
         self.start_computing(order);
     }
 
-    fn start_computing(&mut self, order: OrderDigest) {
-        if self.running >= self.config.cores.max(1) {
-            self.queue.push(order);
-            return;
+    /// Starts an order's work unless all cores are busy; whether it runs or waits.
+    fn start_computing(&mut self, order: OrderDigest) -> bool {
+        let Some(record) = self.orders.get(&order) else {
+            self.computing.remove(&order);
+            return false;
+        };
+        let reserve = record.order().leaf_of(self.me()).is_some_and(|(index, _)| record.order().is_reserve(index));
+        let work = &record.order().work;
+        let left = (if reserve { work.reserve_by } else { work.commit_by }).secs_since(now());
+        if left == 0 || !matches!(record.replica.phase(), ReplicaPhase::Computing) {
+            // Nobody would pay for it any more.
+            self.computing.remove(&order);
+            return false;
         }
-        let Some(record) = self.orders.get(&order) else { return };
-        if !matches!(record.replica.phase(), ReplicaPhase::Computing) {
-            return;
+        if self.running >= self.config.cores.max(1) {
+            self.queue.push_back(order);
+            return true;
         }
         let module = record.order().work.workunits.first().map(|unit| unit.module).unwrap_or_default();
         let compiled = self.modules.get(&module).cloned();
         let (context, fault) = (Arc::clone(&self.context), self.config.fault);
         let (signed, reports) = (record.order().clone(), self.reports.clone());
+        let cancel = Cancel::after(Duration::from_secs(left));
         self.running += 1;
         tokio::task::spawn_blocking(move || {
             let work = compiled
                 .map_or_else(|| compile_stored(&context, module), Ok)
-                .and_then(|compiled| run(&context, &compiled, &signed, fault));
+                .and_then(|compiled| run(&context, &compiled, &signed, &cancel, fault));
             // The loop is gone only when the process is ending.
             let _ = reports.blocking_send(Done::Computed { order, work });
         });
+        true
     }
 
     pub(super) async fn on_computed(
@@ -213,9 +233,10 @@ impl Provider {
     ) -> Result<(), NodeError> {
         self.running = self.running.saturating_sub(1);
         self.computing.remove(&order);
-        if !self.queue.is_empty() {
-            let next = self.queue.remove(0);
-            self.start_computing(next);
+        while let Some(next) = self.queue.pop_front() {
+            if self.start_computing(next) {
+                break;
+            }
         }
         let work = match work {
             Ok(work) => work,
@@ -355,6 +376,7 @@ fn run(
     context: &Context,
     compiled: &CompiledModule,
     signed: &SignedOrder,
+    cancel: &Cancel,
     fault: Option<Fault>,
 ) -> Result<Computed, String> {
     let mut computed = Computed { units: Vec::new(), outputs: BTreeSet::new() };
@@ -364,8 +386,7 @@ fn run(
             let bytes = context.content.get(input.content).map_err(|e| format!("input {}: {e}", input.path))?;
             inputs.insert(input.path.clone(), bytes.into());
         }
-        let mut execution =
-            context.engine.run(compiled, unit, &inputs, &Cancel::default()).map_err(|e| e.to_string())?;
+        let mut execution = context.engine.run(compiled, unit, &inputs, cancel).map_err(|e| e.to_string())?;
         match fault {
             Some(Fault::FlipByte) => flip(&mut execution),
             // Mid-work: one unit is computed, nothing is committed.

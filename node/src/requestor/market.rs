@@ -51,6 +51,8 @@ pub(crate) struct Search {
     pub(crate) terms: RequestorTerms,
     pub(crate) owner: Address,
     pub(crate) redundancy: u8,
+    /// The least stake that counts.
+    pub(crate) min_stake: Amount,
     /// Offers enough to stop waiting for more.
     pub(crate) enough: usize,
     /// The longest wait for offers.
@@ -173,7 +175,10 @@ async fn collect(
                 Ok(Gossip::Offer(offer)) => match listing::read_offer(&offer, &context.domain, now()) {
                     Ok(read) => {
                         accept.accept();
-                        consider(context, search, demand, read, &mut found).await?;
+                        let provider = read.provider;
+                        if let Err(error) = consider(context, search, demand, read, &mut found).await {
+                            tracing::debug!(%provider, %error, "an offer could not be checked");
+                        }
                     }
                     Err(_) => accept.ignore(),
                 },
@@ -219,7 +224,8 @@ async fn consider(
         None => {
             let anchor = context.vault.chain().anchor(Depth::Blocks(context.timing.depth.into())).await?;
             let account = context.vault.account(read.provider, &anchor).await?;
-            if account.stake.is_zero() || account.unbonding_at.is_some() {
+            // Any key can offer; only stake makes it count (SYM-15).
+            if account.stake < search.min_stake || account.stake.is_zero() || account.unbonding_at.is_some() {
                 return Ok(());
             }
             account.stake
@@ -300,6 +306,8 @@ async fn sign(
     let quote = Quote::read(&read.body, &context.domain).map_err(|_| NoAgreement::NoMatch)?;
     let terms = &search.terms;
     let timing = &terms.timing;
+    let reserve_secs = timing.reserve_secs.max(terms.commit_secs);
+    let needed = timing.order_secs(terms.commit_secs, reserve_secs, timing.wait_secs);
     let draft = Agreement {
         demand,
         offer: read.digest,
@@ -314,9 +322,9 @@ async fn sign(
         finality_threshold: timing.finality_threshold,
         depth: timing.depth,
         commit_secs: terms.commit_secs,
-        reserve_secs: timing.reserve_secs.max(terms.commit_secs),
+        reserve_secs,
         wait_secs: timing.wait_secs,
-        settle_secs: timing.settle_secs,
+        settle_secs: timing.settle_secs.max(u32::try_from(needed).unwrap_or(u32::MAX)),
         keep_secs: timing.keep_secs,
         margin_secs: timing.margin_secs,
         valid_until: now().plus_secs(terms.agreement_secs.into()),

@@ -42,6 +42,12 @@ use tokio::{
 const REPORTS: usize = 256;
 /// How often timers are looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// Time for idle reserves to give up at a job's end.
+const GIVE_UPS: Duration = Duration::from_secs(3);
+/// Time for signing out.
+const CLOSE: Duration = Duration::from_secs(90);
+/// How long providers that are slow to prepare are waited for once there are enough.
+const PREPARE_GRACE: Duration = Duration::from_secs(15);
 /// Times a batch is given out before the job gives up on it.
 const ATTEMPTS: u32 = 5;
 
@@ -75,6 +81,8 @@ pub struct JobSpec {
     pub rules: DrawRules,
     /// What is signed with providers.
     pub terms: RequestorTerms,
+    /// The least stake that makes an offer count, in base units.
+    pub min_stake: Amount,
     /// The most set aside at any time, in base units.
     pub budget: Amount,
     /// Time for the whole job.
@@ -183,7 +191,7 @@ enum Done {
     /// A module is ready at a provider, or not.
     Prepared { provider: Address, ready: Result<(), String> },
     /// A member took or refused an order.
-    Taken { order: OrderDigest, provider: Address, taken: Result<(), String> },
+    Taken { order: OrderDigest, provider: Address, taken: Result<(), (bool, String)> },
     /// A voucher arrived, or not.
     Delivered { order: OrderDigest, provider: Address, delivered: Result<(), String> },
     /// A reserve gave an order up in writing, or not.
@@ -208,6 +216,8 @@ pub struct Requestor {
     pending: VecDeque<(Vec<usize>, u32)>,
     outputs: BTreeMap<usize, UnitOutput>,
     prepared: BTreeMap<Address, bool>,
+    /// Since when there have been enough providers ready.
+    ready_since: Option<Instant>,
     draws: u64,
     opening: bool,
     first_wave: usize,
@@ -275,6 +285,7 @@ impl Requestor {
             pending,
             outputs: BTreeMap::new(),
             prepared: BTreeMap::new(),
+            ready_since: None,
             draws: 0,
             opening: false,
             first_wave: 0,
@@ -286,10 +297,14 @@ impl Requestor {
             spec,
         };
         let done = requestor.drive(net).await;
-        // Earmarks come back whatever became of the job.
-        let closed = requestor.close(net).await;
+        // Earmarks come back whatever became of the job, and whatever becomes of
+        // this: what is paid for is not thrown away over it.
+        match tokio::time::timeout(CLOSE, requestor.close(net)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => requestor.warn(format!("some earmarks wait for their expiry: {error}")),
+            Err(_) => requestor.warn("some earmarks wait for their expiry: no answer in time".to_owned()),
+        }
         done?;
-        closed?;
         requestor.finish()
     }
 
@@ -303,6 +318,7 @@ impl Requestor {
             terms: spec.terms,
             owner: context.key.address(),
             redundancy: spec.rules.redundancy,
+            min_stake: spec.min_stake,
             enough: spec.enough_offers,
             patience: spec.offer_patience,
         };
@@ -356,6 +372,20 @@ impl Requestor {
 
     /// Signs out: waits for what must still arrive, and takes back what is left.
     async fn close(&mut self, net: &mut EventReceiver) -> Result<(), JobError> {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Reserves that never ran give up in writing before their channels are asked for.
+        let patience = Instant::now() + GIVE_UPS;
+        while self.waits_for_lanes() && Instant::now() < patience {
+            tokio::select! {
+                event = net.recv() => match event {
+                    Some(event) => self.on_network(event).await?,
+                    None => return Err(NodeError::NetworkGone.into()),
+                },
+                Some(done) = self.incoming.recv() => self.on_done(done).await?,
+                _ = tick.tick() => {}
+            }
+        }
         let releasing = money::release_all(
             Arc::clone(&self.context),
             self.channels.values().cloned().collect(),
@@ -447,7 +477,8 @@ impl Requestor {
             self.timers.remove(&order);
             self.feed(order, symbolon_quorum::VerdictInput::Timer).await?;
         }
-        Ok(())
+        self.fetch_again();
+        self.lanes_tick().await
     }
 
     /// Has every partner fetch and compile the module before any deadline runs.
@@ -472,6 +503,10 @@ impl Requestor {
                     self.warn(format!("{provider} cannot prepare the module: {reason}"));
                 }
                 self.prepared.insert(provider, ready.is_ok());
+                let ready = self.prepared.values().filter(|ready| **ready).count();
+                if ready >= self.spec.rules.members() && self.ready_since.is_none() {
+                    self.ready_since = Some(Instant::now());
+                }
                 if self.prepared.len() == self.partners.len() {
                     let providers = self.prepared.values().filter(|ready| **ready).count();
                     self.context.events.emit(Event::Prepared { providers });

@@ -154,14 +154,40 @@ impl Requestor {
         Ok(())
     }
 
+    /// Frees lanes whose order can be settled no more.
+    pub(super) async fn lanes_tick(&mut self) -> Result<(), JobError> {
+        let held: Vec<(Address, u16)> =
+            self.channels.values().filter(|record| record.payer.open_order().is_some()).map(PayerRecord::id).collect();
+        for id in held {
+            self.channel(id, PayerInput::Timer).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether an idle reserve of a decided order has yet to give it up.
+    pub(super) fn waits_for_lanes(&self) -> bool {
+        self.channels.values().any(|record| {
+            let order = record.payer.open_order().and_then(|order| self.orders.get(&order));
+            order.is_some_and(|running| running.is_idle_reserve(record.payer.terms().payee))
+        })
+    }
+
     /// Opens every partner's lanes in one transaction.
     pub(super) async fn open_first(&mut self) -> Result<(), JobError> {
         let stored: Vec<PayerRecord> = snapshot::all(&self.context.store)?;
+        let context = Arc::clone(&self.context);
+        let anchor = context.vault.chain().anchor(Depth::Blocks(context.timing.depth.into())).await?;
         for record in stored {
-            let lane = record.payer.terms().lane;
-            if self.spec.terms.royalty.lane(lane.number16()) == lane {
-                self.channels.insert(record.id(), record);
+            let terms = *record.payer.terms();
+            if terms.domain != context.domain || self.spec.terms.royalty.lane(terms.lane.number16()) != terms.lane {
+                continue;
             }
+            let id = record.id();
+            self.channels.insert(id, record);
+            // What the chain shows now, and whatever order has run out since.
+            let view = look(&context, terms.payee, terms.lane, &anchor).await?;
+            self.channel(id, PayerInput::Seen(view)).await?;
+            self.channel(id, PayerInput::Timer).await?;
         }
         let batch = self.pending.iter().map(|(batch, _)| self.max_fuel(batch)).max().unwrap_or_default();
         let members = self.spec.rules.members();
@@ -202,6 +228,11 @@ impl Requestor {
         let mut amounts = Vec::new();
         for number in 0..lanes_each {
             for (provider, price) in &prices {
+                let record = self.channels.get(&(*provider, number));
+                // A lane that still holds an order of an earlier job is left to run out.
+                if record.is_some_and(|record| record.payer.open_order().is_some()) {
+                    continue;
+                }
                 amounts.push(((*provider, number), price.checked_mul(share)?));
             }
         }

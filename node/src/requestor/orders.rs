@@ -24,7 +24,7 @@ use symbolon_primitives::{
 };
 use symbolon_quorum::{Effect, Effects, Message, OrderTerms, Remedy, Timing, Verdict, VerdictEvent, VerdictInput};
 use symbolon_settlement::ops;
-use symbolon_wire::{OrderMessage, RefusalCode, Request, Response, Right};
+use symbolon_wire::{Member, OrderMessage, RefusalCode, Request, Response, Right, members_hash};
 
 /// Time for members to take an order: their inputs are small by then.
 const TAKE: Duration = Duration::from_secs(20);
@@ -32,6 +32,8 @@ const TAKE: Duration = Duration::from_secs(20);
 pub(super) const VOUCHER: Duration = Duration::from_secs(60);
 /// Time for a reserve to give an order up in writing.
 const GIVE_UP: Duration = Duration::from_secs(30);
+/// How often every paid replica is asked for an order's outputs.
+const FETCH_ROUNDS: usize = 5;
 /// The longest manifest read.
 const MAX_MANIFEST: u64 = 4 << 20;
 
@@ -60,6 +62,8 @@ pub(super) struct RunningOrder {
     /// Paid replicas that may be asked for outputs.
     #[serde(skip)]
     sources: Vec<Address>,
+    #[serde(skip)]
+    failures: usize,
     #[serde(skip)]
     fetching: bool,
     #[serde(skip)]
@@ -104,7 +108,8 @@ pub(super) struct Fetched {
 impl Requestor {
     /// Gives out as many batches as there are free lanes for.
     pub(super) async fn assign(&mut self) -> Result<(), JobError> {
-        if self.opening || self.channels.is_empty() || self.prepared.len() < self.partners.len() {
+        let waited = self.ready_since.is_some_and(|since| since.elapsed() >= super::PREPARE_GRACE);
+        if self.opening || self.channels.is_empty() || !(waited || self.prepared.len() == self.partners.len()) {
             return Ok(());
         }
         let mut issued = Vec::new();
@@ -181,7 +186,9 @@ impl Requestor {
         let commit_by = time.plus_secs(least(|terms| terms.commit_secs).into());
         let reserve_by = commit_by.plus_secs(wait_secs.into()).plus_secs(least(|terms| terms.reserve_secs).into());
         let settle_by = time.plus_secs(least(|terms| terms.settle_secs).into());
+        let ways: Vec<Member> = members.iter().map(|(partner, _)| partner.peer.member(partner.provider)).collect();
         let work = Work {
+            members: members_hash(&ways).into(),
             agreements: members.iter().map(|(partner, _)| partner.digest).collect(),
             profile: self.spec.terms.profile,
             workunits: batch.iter().filter_map(|part| self.units.get(*part)).cloned().collect(),
@@ -205,11 +212,7 @@ impl Requestor {
         let payer = symbolon_primitives::Signer::address(&context.key);
         let timing = Timing { wait_secs: wait_secs.into(), ..context.timing.quorum() };
         let terms = OrderTerms::new(&order, context.domain, payer, timing).map_err(NodeError::from)?;
-        let message = OrderMessage {
-            order,
-            members: members.iter().map(|(partner, _)| partner.peer.member(partner.provider)).collect(),
-            commits: Vec::new(),
-        };
+        let message = OrderMessage { order, members: ways, commits: Vec::new() };
         let running = RunningOrder {
             verdict: Verdict::new(terms),
             batch,
@@ -222,6 +225,7 @@ impl Requestor {
             dissented: BTreeSet::new(),
             missing: BTreeSet::new(),
             sources: Vec::new(),
+            failures: 0,
             fetching: false,
             done: false,
             message: message.clone(),
@@ -245,17 +249,20 @@ impl Requestor {
         let (peer, provider) = (partner.peer.clone(), partner.provider);
         let request = Request::Order(message.clone());
         tokio::spawn(async move {
-            let taken = outbox.deliver(&peer, &request, TAKE).await.map(|_| ()).map_err(|why| why.to_string());
+            let taken = outbox.deliver(&peer, &request, TAKE).await;
+            let taken = taken.map(|_| ()).map_err(|why| (why.is_passing(), why.to_string()));
             // The loop is gone only when the job is over.
             let _ = reports.send(Done::Taken { order, provider, taken }).await;
         });
     }
 
-    pub(super) fn on_taken(&mut self, order: OrderDigest, provider: Address, taken: Result<(), String>) {
+    pub(super) fn on_taken(&mut self, order: OrderDigest, provider: Address, taken: Result<(), (bool, String)>) {
         let refused = taken.is_err();
-        if let Err(reason) = taken {
+        if let Err((passing, reason)) = taken {
             self.warn(format!("{provider} did not take order {order}: {reason}"));
-            self.struck.insert(provider);
+            if !passing {
+                self.struck.insert(provider);
+            }
         }
         let first_wave = self.first_wave;
         let out = self.orders.values().filter(|running| running.is_out()).count();
@@ -404,10 +411,18 @@ impl Requestor {
             if !same {
                 return Ok(refusal(RefusalCode::Never, "the parts do not make the answer's root"));
             }
-            running.answers.entry(from).or_insert_with(|| answer.units.clone());
         }
         match self.feed_or_reject(order, VerdictInput::Received { from, message }).await? {
-            Ok(()) => Ok(Response::Done),
+            Ok(()) => {
+                // Only an answer that fits its seal is kept.
+                if let Request::Answer(answer) = request
+                    && let Some(running) = self.orders.get_mut(&order)
+                {
+                    running.answers.insert(from, answer.units.clone());
+                }
+                self.fetch_outputs(order);
+                Ok(Response::Done)
+            }
             Err(rejected) => {
                 tracing::debug!(%order, %from, %rejected, "refused a member's message");
                 if rejected.remedy == Remedy::Disconnect {
@@ -469,10 +484,11 @@ impl Requestor {
         if running.fetching || running.done || running.sources.is_empty() {
             return;
         }
+        // The agreed parts, whoever of the quorum sent them: never the source's own word.
+        let Some(units) = running.canonical_units() else { return };
         let from = running.sources.remove(0);
-        let (Some(units), Some(partner)) = (running.answers.get(&from).cloned(), self.partners.get(&from)) else {
-            return;
-        };
+        running.sources.push(from);
+        let Some(partner) = self.partners.get(&from) else { return };
         running.fetching = true;
         let (context, reports) = (Arc::clone(&self.context), self.reports.clone());
         let (peer, batch, most) = (partner.peer.clone(), running.batch.clone(), self.spec.limits.output_bytes);
@@ -481,6 +497,19 @@ impl Requestor {
             // The loop is gone only when the job is over.
             let _ = reports.send(Done::Fetched { order, from, fetched }).await;
         });
+    }
+
+    /// Asks again for outputs that nobody has served yet.
+    pub(super) fn fetch_again(&mut self) {
+        let waiting: Vec<OrderDigest> = self
+            .orders
+            .iter()
+            .filter(|(_, running)| !running.done && !running.fetching)
+            .map(|(order, _)| *order)
+            .collect();
+        for order in waiting {
+            self.fetch_outputs(order);
+        }
     }
 
     pub(super) fn on_fetched(
@@ -507,12 +536,13 @@ impl Requestor {
                 Ok(())
             }
             Err(reason) => {
-                let more = !running.sources.is_empty() || running.agreed.len() > 1;
+                running.failures += 1;
+                let (failures, sources) = (running.failures, running.sources.len());
                 self.warn(format!("{from} does not serve what it was paid for: {reason}"));
-                if !more {
+                if failures >= FETCH_ROUNDS.saturating_mul(sources) {
                     return Err(JobError::OutputsLost { order, reason });
                 }
-                self.fetch_outputs(order);
+                // The next paid replica is asked at the next tick.
                 Ok(())
             }
         }
@@ -539,6 +569,20 @@ impl Requestor {
 }
 
 impl RunningOrder {
+    /// Whether `provider` is a reserve that was never called although the order is decided.
+    pub(super) fn is_idle_reserve(&self, provider: Address) -> bool {
+        let (_, reserves) = self.split();
+        self.verdict.canonical().is_some() && reserves.contains(&provider) && !self.called.contains(&provider)
+    }
+
+    /// The parts' results that a quorum stands behind.
+    fn canonical_units(&self) -> Option<Vec<UnitResult>> {
+        let (root, fuel) = self.verdict.canonical()?;
+        let salt = self.order().work.salt;
+        let fits = |units: &&Vec<UnitResult>| results_root(salt, units) == root && total_fuel(units) == Some(fuel);
+        self.answers.values().find(fits).cloned()
+    }
+
     fn is_out(&self) -> bool {
         !self.taken.is_empty() && self.taken.len() + self.refused.len() == self.message.members.len()
     }

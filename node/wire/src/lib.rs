@@ -128,6 +128,14 @@ pub struct Member {
     pub addrs: Vec<String>,
 }
 
+/// keccak256 of the members' encoding: what an order's payer signs of them, so
+/// that nobody speaks in another's place.
+#[must_use]
+pub fn members_hash(members: &[Member]) -> [u8; 32] {
+    // Plain fields always encode; an empty hash matches nothing that is signed.
+    postcard::to_allocvec(members).map(|bytes| symbolon_primitives::keccak256(&bytes)).unwrap_or_default()
+}
+
 /// An order with the ways to its members.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderMessage {

@@ -153,6 +153,8 @@ pub struct Work {
     pub keep_until: Timestamp,
     /// Bit i set: leaf i is a reserve. Reserves are called in roster order.
     pub reserves: u8,
+    /// Hash of the peers that speak for the members, in roster order.
+    pub members: B256,
     /// Makes the results root unguessable (SYM-27).
     pub salt: Salt,
 }
@@ -173,6 +175,7 @@ mod abi {
             uint40 reserveBy;
             uint40 keepUntil;
             uint8 reserves;
+            bytes32 members;
             bytes32 salt;
         }
 
@@ -209,6 +212,7 @@ impl Work {
             reserveBy: u40(self.reserve_by),
             keepUntil: u40(self.keep_until),
             reserves: self.reserves,
+            members: self.members,
             salt: self.salt.word(),
         }
         .eip712_hash_struct()

@@ -92,6 +92,7 @@ pub(crate) fn setup(quorum: u8, rng: &mut Rng) -> Setup {
         reserve_by: Timestamp(RESERVE_BY),
         keep_until: Timestamp(SETTLE_BY + 1_000),
         reserves,
+        members: Default::default(),
         salt: Salt::from_bytes([4; 32]),
     };
     let domain = Domain { chain_id: 31_337, vault: Address::repeat_byte(0xee) };
