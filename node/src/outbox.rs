@@ -9,7 +9,7 @@ use symbolon_net::Client;
 use symbolon_wire::{Request, Response};
 use tokio::{
     sync::Semaphore,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout_at},
 };
 
 /// Messages under way at once; more wait their turn.
@@ -53,8 +53,9 @@ impl Outbox {
         let mut pause = FIRST_PAUSE;
         loop {
             let attempt = {
-                // The semaphore is never closed; a missing place would only mean no limit.
-                let _place = self.places.acquire().await.ok();
+                let Ok(_place) = timeout_at(until, self.places.acquire()).await else {
+                    return Err(CallError::Busy);
+                };
                 let left = until.saturating_duration_since(Instant::now()).max(FIRST_PAUSE);
                 call(&self.client, peer, request, ATTEMPT.min(left)).await
             };

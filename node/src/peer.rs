@@ -66,6 +66,9 @@ pub enum CallError {
     /// The peer said no.
     #[error("refused: {}", .0.reason)]
     Refused(Refusal),
+    /// Too many messages were under way for this one to leave in time.
+    #[error("too many messages are under way")]
+    Busy,
     /// An answer to another question.
     #[error("the peer answered something else than was asked")]
     WrongAnswer,
@@ -78,6 +81,7 @@ impl CallError {
         match self {
             Self::Request(_) => true,
             Self::Refused(refusal) => matches!(refusal.code, RefusalCode::Later | RefusalCode::Unknown),
+            Self::Busy => true,
             Self::Wire(_) | Self::WrongAnswer => false,
         }
     }

@@ -595,3 +595,43 @@ async fn a_missing_anvil_is_an_error_with_a_hint() {
     let config = AnvilConfig::new(Path::new("nowhere").join("anvil"));
     assert!(matches!(Anvil::spawn(&config).await, Err(AnvilError::NotStarted { .. })));
 }
+
+#[tokio::test]
+async fn sym_05_the_vault_hashes_what_it_checks_as_this_library_does() {
+    use symbolon_contracts::vault;
+    let world = World::new().await;
+    let (domain, at) = (world.vault.domain(), world.deployment.vault);
+    let head = world.view.head().await.unwrap();
+    let lane = Royalty::new(Address::repeat_byte(0xaa), 250).unwrap().lane(3);
+    let order = WorkOrder {
+        work: B256::repeat_byte(1),
+        royalty: Royalty::new(Address::repeat_byte(0xaa), 250).unwrap(),
+        roster: B256::repeat_byte(2),
+        quorum: 3,
+        max_fuel: u64::MAX,
+        settle_by: Timestamp((1 << 40) - 1),
+    };
+    let hashed = world.view.call(at, &vault::hashOrderCall { order: order.to_abi() }, &head).await.unwrap();
+    assert_eq!(hashed.0, *order.digest(&domain).as_bytes());
+
+    let result = ResultStatement {
+        order: order.digest(&domain),
+        results_root: ResultsRoot::from_bytes([8; 32]),
+        fuel: 7,
+        seals: B256::repeat_byte(9),
+    };
+    let hashed = world.view.call(at, &vault::hashResultCall { result: result.to_abi() }, &head).await.unwrap();
+    assert_eq!(hashed.0, result.digest(&domain));
+
+    let voucher = Voucher { payee: Address::repeat_byte(3), lane, cumulative: Amount::MAX, epoch: (1 << 24) - 1 };
+    let abi = symbolon_contracts::Voucher {
+        payee: voucher.payee,
+        lane: lane.word(),
+        cumulative: voucher.cumulative.to_u96(),
+        epoch: alloy::primitives::aliases::U24::from(voucher.epoch),
+    };
+    let hashed = world.view.call(at, &vault::hashVoucherCall { voucher: abi }, &head).await.unwrap();
+    assert_eq!(hashed.0, voucher.digest(&domain));
+    let separator = world.view.call(at, &vault::DOMAIN_SEPARATORCall {}, &head).await.unwrap();
+    assert_eq!(separator, domain.eip712().hash_struct());
+}

@@ -1,7 +1,7 @@
 //! Taking an order: every check of SYM-21 that is not the channel's own, and
 //! everything the work needs, before a word of acceptance.
 
-use super::{ChannelRecord, Done, PREPARING, Provider, orders};
+use super::{ChannelRecord, Done, MAX_ORDERS, MAX_PAYER_ORDERS, PREPARING, Provider, orders};
 use crate::{
     context::{Context, LONGEST_REQUEST, NodeError, now},
     convert,
@@ -117,6 +117,10 @@ impl Provider {
             return Ok(());
         }
         let checked = match self.check_order(peer, &message, called) {
+            Ok(checked) if self.has_no_room(checked.agreement.payer) => {
+                refuse(reply, RefusalCode::Later, "too many orders");
+                return Ok(());
+            }
             Ok(checked) => checked,
             Err(why) => {
                 refuse(reply, why.code(), why.to_string());
@@ -139,6 +143,11 @@ impl Provider {
             let _ = reports.send(Done::Accepted(Box::new(Accepted { message, caller, reply, checked }))).await;
         });
         Ok(())
+    }
+
+    fn has_no_room(&self, payer: Address) -> bool {
+        let of_payer = self.orders.values().filter(|record| record.payer() == payer).count();
+        self.orders.len() >= MAX_ORDERS || of_payer >= MAX_PAYER_ORDERS
     }
 
     /// The payer key or member that a peer speaks for.

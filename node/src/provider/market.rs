@@ -10,17 +10,21 @@ use crate::{
     snapshot::{self, Snapshot},
 };
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use symbolon_market::{Proposal, ProposalInput, ProposalState, Quote, RejectReason, Side, matches};
 use symbolon_net::{PeerId, Verdict};
 use symbolon_primitives::{
     Agreement, AgreementDigest, B256, DemandDigest, Domain, OfferDigest, Signature, SignedAgreement, Signer, Timestamp,
 };
+use symbolon_store::Write;
 use symbolon_wire::{
     Gossip, MARKET_TOPIC, MAX_GOSSIP, ProposalReply, RefusalCode, Response, SignedDemand, SignedOffer, encode,
 };
 
 /// Most agreements in force at once.
 const MAX_AGREEMENTS: usize = 4096;
+/// Most agreements with one peer in force at once.
+const MAX_PEER_AGREEMENTS: usize = 64;
 /// Most demands whose peers are remembered until they agree.
 const MAX_DEMANDS: usize = 1024;
 /// Most offers of our own that proposals may still name.
@@ -108,8 +112,10 @@ impl Provider {
             Err(error) => return tracing::error!(%error, "the offer is too long"),
         };
         let client = self.context.client.clone();
+        // Whoever sends a demand chooses the address: only a few are dialled at once.
+        let place = also.and_then(|peer| Some((peer, Arc::clone(&self.dialling).try_acquire_owned().ok()?)));
         tokio::spawn(async move {
-            if let Some(peer) = also
+            if let Some((peer, _place)) = place
                 && let Err(error) = client.dial(peer.id, peer.addrs).await
             {
                 tracing::debug!(%error, "a requestor cannot be reached");
@@ -175,6 +181,24 @@ impl Provider {
         }
     }
 
+    /// Forgets agreements under which nothing can happen any more.
+    async fn forget_agreements(&mut self, time: Timestamp) -> Result<(), NodeError> {
+        let over = |record: &AgreementRecord| {
+            let terms = &record.signed.terms;
+            let end = terms.valid_until.plus_secs(terms.settle_secs.into());
+            end.plus_secs(terms.keep_secs.into()) <= time
+        };
+        let gone: Vec<AgreementDigest> =
+            self.agreements.iter().filter(|(_, record)| over(record)).map(|(digest, _)| *digest).collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let forget = gone.iter().map(|digest| Write::delete(AgreementRecord::KIND, digest.as_bytes().to_vec()));
+        self.context.store.write(forget.collect()).await?;
+        self.agreements.retain(|digest, _| !gone.contains(digest));
+        Ok(())
+    }
+
     /// Countersigns terms that keep to the offer and to what this provider insists on.
     pub(super) async fn on_agree(
         &mut self,
@@ -189,11 +213,10 @@ impl Provider {
             // Asked again: the same answer.
             return Ok(Response::Agreed(Box::new(known.signed)));
         }
-        self.agreements.retain(|_, record| {
-            let end = record.signed.terms.valid_until.plus_secs(record.signed.terms.settle_secs.into());
-            end.plus_secs(record.signed.terms.keep_secs.into()) > time
-        });
-        if self.agreements.len() >= MAX_AGREEMENTS {
+        self.forget_agreements(time).await?;
+        let id = peer.to_bytes();
+        let of_peer = self.agreements.values().filter(|record| record.peer == id).count();
+        if self.agreements.len() >= MAX_AGREEMENTS || of_peer >= MAX_PEER_AGREEMENTS {
             return Ok(refusal(RefusalCode::Later, "too many agreements in force"));
         }
         if let Err(error) = payer_signature.check(digest.as_bytes(), terms.payer) {

@@ -35,7 +35,10 @@ use symbolon_primitives::{
 };
 use symbolon_settlement::{Depth, TxConfig, VaultView};
 use symbolon_wire::{self as wire, Gossip, MAX_GOSSIP, MAX_REQUEST, RefusalCode, Request, Response};
-use tokio::{sync::mpsc, time::MissedTickBehavior};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::MissedTickBehavior,
+};
 
 /// Reports of background tasks that may wait.
 const REPORTS: usize = 256;
@@ -43,6 +46,11 @@ const REPORTS: usize = 256;
 const TICK: Duration = Duration::from_millis(200);
 /// Orders being prepared at once.
 const PREPARING: usize = 16;
+/// Requestors dialled at once because of their demands.
+const DIALLING: usize = 16;
+/// Orders known at once, and of one payer key.
+const MAX_ORDERS: usize = 1024;
+const MAX_PAYER_ORDERS: usize = 64;
 /// Compiled modules kept.
 const MODULES: usize = 8;
 
@@ -111,6 +119,9 @@ pub struct Provider {
     offer: Option<OwnOffer>,
     offers: BTreeMap<OfferDigest, OwnOffer>,
     demands: BTreeMap<DemandDigest, Peer>,
+    dialling: Arc<Semaphore>,
+    /// The disk failed: nothing is signed any more, what is owed is still collected (N12).
+    collect_only: bool,
     agreements: BTreeMap<AgreementDigest, AgreementRecord>,
     channels: BTreeMap<(Address, Lane), ChannelRecord>,
     /// Lanes that were asked about and never had an order.
@@ -153,6 +164,8 @@ impl Provider {
             offer: None,
             offers: BTreeMap::new(),
             demands: BTreeMap::new(),
+            dialling: Arc::new(Semaphore::new(DIALLING)),
+            collect_only: false,
             agreements: agreements.into_iter().map(|record| (record.digest(&context.domain), record)).collect(),
             channels: channels.into_iter().map(|record| (record.id(), record)).collect(),
             unseen: BTreeMap::new(),
@@ -192,15 +205,29 @@ impl Provider {
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(stop);
         loop {
-            tokio::select! {
+            let went = tokio::select! {
                 () = &mut stop => break,
                 event = net.recv() => match event {
-                    Some(event) => self.on_network(event).await?,
+                    Some(event) => self.on_network(event).await,
                     None => return Err(NodeError::NetworkGone),
                 },
-                Some(done) = self.incoming.recv() => self.on_done(done).await?,
-                _ = tick.tick() => self.on_tick().await?,
-                _ = poll.tick() => self.poll_chain(),
+                Some(done) = self.incoming.recv() => self.on_done(done).await,
+                _ = tick.tick() => self.on_tick().await,
+                _ = poll.tick() => {
+                    self.poll_chain();
+                    Ok(())
+                }
+            };
+            match went {
+                Ok(()) => {}
+                Err(NodeError::Store(error)) if error.is_disk() => {
+                    if !self.collect_only {
+                        let message = format!("{error}; nothing is signed any more, claims go on");
+                        self.context.events.emit(Event::Warning { message });
+                    }
+                    self.collect_only = true;
+                }
+                Err(error) => return Err(error),
             }
         }
         self.context.client.shutdown().await;
@@ -233,6 +260,10 @@ impl Provider {
     }
 
     async fn on_request(&mut self, peer: PeerId, request: Request, reply: Responder) -> Result<(), NodeError> {
+        if self.collect_only && !matches!(request, Request::Chunks { .. }) {
+            refuse(reply, RefusalCode::Later, "this provider's disk has failed");
+            return Ok(());
+        }
         match request {
             Request::Propose { demand, offer, demand_body, offer_body } => {
                 answer(reply, &self.on_propose(peer, &demand, offer, demand_body, offer_body));
@@ -287,6 +318,10 @@ impl Provider {
 
     async fn on_tick(&mut self) -> Result<(), NodeError> {
         let time = now();
+        self.claim_what_is_worth_it(time);
+        if self.collect_only {
+            return Ok(());
+        }
         let due: Vec<OrderDigest> =
             self.timers.iter().filter(|(_, at)| **at <= time).map(|(order, _)| *order).collect();
         for order in due {
@@ -294,7 +329,6 @@ impl Provider {
             self.feed(order, symbolon_quorum::ReplicaInput::Timer).await?;
         }
         self.expire_orders(time).await?;
-        self.claim_what_is_worth_it(time);
         self.republish(time);
         Ok(())
     }
