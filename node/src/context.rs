@@ -16,6 +16,9 @@ use symbolon_wire::{MAX_GOSSIP, MAX_REQUEST, MAX_RESPONSE};
 /// The longest a request to a peer may take: preparing a module is the longest.
 pub(crate) const LONGEST_REQUEST: Duration = Duration::from_secs(120);
 
+/// Memory set aside for all guests together.
+pub(crate) const GUEST_MEMORY_BYTES: u64 = 4 << 30;
+
 /// Why a node cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -186,7 +189,7 @@ fn open_content(data: &Path) -> Result<ContentStore, NodeError> {
 /// # Errors
 /// [`NodeError::Profile`] when this machine does not give the profile's numbers.
 pub fn engine() -> Result<Engine, NodeError> {
-    let engine = Engine::new(Profile::V1)?;
+    let engine = Engine::with_memory_budget(Profile::V1, GUEST_MEMORY_BYTES)?;
     engine.self_check()?;
     Ok(engine)
 }

@@ -3,7 +3,7 @@
 
 use super::{ChannelRecord, Done, MAX_ORDERS, MAX_PAYER_ORDERS, PREPARING, Provider, orders};
 use crate::{
-    context::{Context, LONGEST_REQUEST, NodeError, now},
+    context::{Context, GUEST_MEMORY_BYTES, LONGEST_REQUEST, NodeError, now},
     convert,
     peer::{FetchError, Peer, fetch},
     serve::{answer, refuse},
@@ -43,6 +43,8 @@ pub(super) enum NotTaken {
     Breach(&'static str),
     #[error("the order comes from another peer than its payer's or a member's")]
     Stranger,
+    #[error("{have} bytes of memory, this node gives {most}")]
+    Memory { have: u64, most: u64 },
     #[error("inputs of {have} bytes, at most {MAX_INPUT_BYTES}")]
     InputsTooLarge { have: u64 },
     #[error(transparent)]
@@ -62,7 +64,10 @@ pub(super) enum NotTaken {
 impl NotTaken {
     fn code(&self) -> RefusalCode {
         match self {
-            Self::Chain(_) | Self::Fetch(_) | Self::Local(_) | Self::Channel(_) => RefusalCode::Later,
+            // Somebody else's stake is not the sender's fault.
+            Self::Chain(_) | Self::Fetch(_) | Self::Local(_) | Self::Channel(_) | Self::MemberStake { .. } => {
+                RefusalCode::Later
+            }
             _ => RefusalCode::Never,
         }
     }
@@ -188,6 +193,11 @@ impl Provider {
         keeps_to(signed, &terms, time, self.context.timing.settling_secs()).map_err(NotTaken::Breach)?;
         if leaf.flat != terms.flat || leaf.rate != terms.rate {
             return Err(NotTaken::Breach("price"));
+        }
+        let most = GUEST_MEMORY_BYTES / u64::try_from(self.config.cores.max(1)).unwrap_or(1);
+        let have = signed.work.workunits.first().map_or(0, |unit| unit.limits.memory_bytes);
+        if have > most {
+            return Err(NotTaken::Memory { have, most });
         }
         let sizes = signed.work.workunits.iter().flat_map(|unit| unit.inputs.iter().map(|input| input.size));
         let have = sizes.fold(0_u64, u64::saturating_add);
@@ -403,4 +413,106 @@ async fn module_ready(
     let context = Arc::clone(context);
     let compiled = tokio::task::spawn_blocking(move || orders::compile_stored(&context, module)).await;
     compiled.map_err(|error| NotTaken::Local(error.to_string()))?.map_err(NotTaken::Local)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use symbolon_primitives::{
+        B256, DemandDigest, Key, Leaf, Level, Limits, OfferDigest, ProfileId, Royalty, Salt, Work, Workunit,
+    };
+
+    const NOW: Timestamp = Timestamp(1_000);
+    const SETTLING: u64 = 20;
+
+    fn terms() -> Agreement {
+        Agreement {
+            demand: DemandDigest::default(),
+            offer: OfferDigest::default(),
+            owner: Address::repeat_byte(1),
+            payer: Address::repeat_byte(1),
+            payee: Address::repeat_byte(2),
+            royalty: Royalty::NONE,
+            flat: Amount::ZERO,
+            rate: Amount::from_u64(1),
+            profile: ProfileId::default(),
+            exposure_limit: Amount::MAX,
+            finality_threshold: Amount::MAX,
+            depth: 1,
+            commit_secs: 10,
+            reserve_secs: 10,
+            wait_secs: 2,
+            settle_secs: 100,
+            keep_secs: 50,
+            margin_secs: 0,
+            valid_until: Timestamp(2_000),
+        }
+    }
+
+    fn order(commit: u64, reserve: u64, settle: u64, keep: u64) -> SignedOrder {
+        let work = Work {
+            agreements: vec![AgreementDigest::default(); 3],
+            profile: ProfileId::default(),
+            workunits: vec![Workunit {
+                module: ContentRef::default(),
+                args: Vec::new(),
+                env: Vec::new(),
+                inputs: Vec::new(),
+                level: Level::Command,
+                limits: Limits::default(),
+                max_fuel: 1,
+                seed: [0; 32],
+            }],
+            commit_by: NOW.plus_secs(commit),
+            reserve_by: NOW.plus_secs(reserve),
+            keep_until: NOW.plus_secs(keep),
+            reserves: 0b100,
+            members: B256::ZERO,
+            salt: Salt::default(),
+        };
+        let leaves = (1..=3)
+            .map(|byte| Leaf {
+                provider: Address::repeat_byte(byte),
+                owed: Amount::ZERO,
+                flat: Amount::ZERO,
+                rate: Amount::from_u64(1),
+                epoch: 0,
+                lane_number: 0,
+            })
+            .collect();
+        let domain = Domain { chain_id: 1, vault: Address::ZERO };
+        let key = Key::from_bytes(&[1; 32]).unwrap();
+        SignedOrder::sign(&key, &domain, work, leaves, Royalty::NONE, 2, NOW.plus_secs(settle))
+    }
+
+    fn verdict(commit: u64, reserve: u64, settle: u64, keep: u64) -> Result<(), &'static str> {
+        keeps_to(&order(commit, reserve, settle, keep), &terms(), NOW, SETTLING)
+    }
+
+    #[test]
+    fn sym_10_deadlines_leave_room_to_settle_and_no_more_than_agreed() {
+        assert_eq!(verdict(10, 22, 100, 72), Ok(()));
+        assert_eq!(verdict(0, 22, 100, 72), Err("commit-by"));
+        assert_eq!(verdict(16, 22, 100, 72), Err("commit-by"));
+        // A reserve without time to compute: the order can never be settled if one member fails.
+        assert_eq!(verdict(10, 16, 100, 66), Err("reserve-by"));
+        assert_eq!(verdict(10, 28, 100, 78), Err("reserve-by"));
+        // Settle-by right behind the work: the quorum would be worth nothing.
+        assert_eq!(verdict(10, 22, 22, 72), Err("settle-by"));
+        assert_eq!(verdict(10, 22, 22 + 4 + SETTLING - 1, 72), Err("settle-by"));
+        assert_eq!(verdict(10, 22, 22 + 4 + SETTLING, 72), Ok(()));
+        assert_eq!(verdict(10, 22, 106, 72), Err("settle-by"));
+        assert_eq!(verdict(10, 22, 100, 78), Err("keep-until"));
+    }
+
+    #[test]
+    fn sym_21_an_order_outside_its_agreement_is_refused() {
+        let sound = order(10, 22, 100, 72);
+        let check = |terms: Agreement| keeps_to(&sound, &terms, NOW, SETTLING);
+        assert_eq!(check(Agreement { valid_until: Timestamp(999), ..terms() }), Err("the agreement is over"));
+        let royalty = Royalty::new(Address::repeat_byte(7), 1).unwrap();
+        assert_eq!(check(Agreement { royalty, ..terms() }), Err("royalty"));
+        assert_eq!(check(Agreement { profile: ProfileId::from_bytes([1; 32]), ..terms() }), Err("profile"));
+    }
 }
