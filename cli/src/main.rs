@@ -11,7 +11,10 @@ mod speech;
 use args::{Cli, Command};
 use clap::Parser;
 use fail::Failure;
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
+
+/// Time for what still runs when a command is done.
+const SHUTDOWN: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -37,7 +40,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         .build()
         .map_err(|e| Failure::tool(format!("cannot start the async runtime: {e}")))?;
     let global = cli.global;
-    runtime.block_on(async move {
+    let done = runtime.block_on(async move {
         match cli.command {
             Command::Devnet { dir, command } => commands::devnet::run(&dir, command, &global).await,
             Command::Key { command } => keys::run(&command, &global.data, &global.password, global.json),
@@ -51,5 +54,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Exec(_) => Ok(()),
         }
         .map(|()| ExitCode::SUCCESS)
-    })
+    });
+    // A blocked thread of some task must not hold up whoever waits for the answer.
+    runtime.shutdown_timeout(SHUTDOWN);
+    done
 }

@@ -3,6 +3,7 @@
 use crate::{
     args::NetworkArgs,
     fail::{Failure, Hint},
+    output::foreign,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -69,7 +70,8 @@ impl NetworkFile {
 
 /// A failure of the chain, with its hint.
 pub(crate) fn chain_failure(error: ChainError) -> Failure {
-    let failure = Failure::chain(error.to_string());
+    // The endpoint may have said part of it.
+    let failure = Failure::chain(foreign(&error.to_string()));
     match error.hint() {
         Some(hint) => failure.hint(hint),
         None => failure,
@@ -78,7 +80,7 @@ pub(crate) fn chain_failure(error: ChainError) -> Failure {
 
 /// A failure of a transaction, with its hint.
 pub(crate) fn tx_failure(error: &symbolon_settlement::TxError) -> Failure {
-    let failure = Failure::chain(error.to_string());
+    let failure = Failure::chain(foreign(&error.to_string()));
     match error.hint() {
         Some(hint) => failure.hint(hint),
         None => failure,
@@ -100,6 +102,6 @@ pub(crate) fn node_failure(error: symbolon_node::NodeError) -> Failure {
         NodeError::Net(_) => {
             Failure::input(error.to_string()).hint("choose another address with --listen; port 0 takes a free one")
         }
-        other => Failure::work(other.to_string()),
+        other => Failure::work(foreign(&other.to_string())),
     }
 }

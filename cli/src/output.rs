@@ -41,13 +41,22 @@ fn json_text(value: &serde_json::Value) -> String {
     let text = value.to_string();
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_ascii_graphic() || character == ' ' || for_terminal(character.to_string().as_bytes()).len() == 1 {
+        if is_plain(character) {
             out.push(character);
         } else {
-            todo_escape(&mut out, character);
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
         }
     }
     out
+}
+
+fn is_plain(character: char) -> bool {
+    if character.is_ascii() {
+        return !character.is_control();
+    }
+    for_terminal(character.encode_utf8(&mut [0; 4]).as_bytes()).chars().eq([character])
 }
 
 /// Tokens have 18 decimals: base units as people read them, without rounding.
@@ -72,6 +81,32 @@ pub(crate) fn parse_tokens(text: &str) -> Result<symbolon_primitives::Amount, St
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn w7_what_strangers_say_stays_in_its_line() {
+        assert_eq!(foreign("caf\u{e9} is plain"), "caf\u{e9} is plain");
+        assert_eq!(foreign("a\nwarning: b\r\t\u{1b}[2J"), "a warning: b\\u{d} \\u{1b}[2J");
+        assert_eq!(foreign("\u{9b}31m\u{202e}abc"), "\\u{9b}31m\\u{202e}abc");
+        let long = "\u{e9}".repeat(MOST_SHOWN);
+        assert_eq!(foreign(&long), long);
+        assert_eq!(foreign(&(long.clone() + "x")), long + "…");
+    }
+
+    #[test]
+    fn w7_a_guest_speaks_bytes_to_a_pipe_and_text_to_a_terminal() {
+        let said = b"\x1b[2Jx\xff\n";
+        assert_eq!(guest_bytes(said, false).as_ref(), said);
+        assert_eq!(guest_bytes(said, true).as_ref(), "\\u{1b}[2Jx\u{fffd}\n".as_bytes());
+    }
+
+    #[test]
+    fn w7_json_hides_nothing_and_says_the_same() {
+        let value = serde_json::json!({ "said": "\u{1b}[2J \u{9b}1m \u{7f} \u{202e}abc \u{e9}" });
+        let shown = json_text(&value);
+        assert!(shown.chars().all(is_plain), "{shown}");
+        assert!(shown.contains('\u{e9}'));
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
+    }
 
     #[test]
     fn tokens_read_and_write_without_rounding() {

@@ -116,7 +116,8 @@ impl AnvilConfig {
     }
 }
 
-/// A running local chain, ended when dropped.
+/// A running local chain, ended when dropped. It is in its owner's process group, so
+/// that whoever kills an owner that drops nothing can kill the group, and it too.
 #[derive(Debug)]
 pub struct Anvil {
     process: Process,

@@ -20,7 +20,10 @@ use symbolon_settlement::{
     deploy::deploy,
 };
 use symbolon_store::StoreHandle;
-use tokio::{process::Command, time::Instant};
+use tokio::{
+    process::{Child, Command},
+    time::Instant,
+};
 
 /// The network file in a devnet's folder.
 pub(crate) const NETWORK_FILE: &str = "network.json";
@@ -61,16 +64,7 @@ fn pid(dir: &Path) -> Option<u32> {
 }
 
 fn alive(pid: u32) -> bool {
-    signal(pid, "-0")
-}
-
-fn signal(pid: u32, signal: &str) -> bool {
-    std::process::Command::new("kill")
-        .args([signal, &pid.to_string()])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+    super::send_signal(&["-0"], &pid.to_string())
 }
 
 async fn up(dir: &Path, port: u16, as_json: bool) -> Result<(), Failure> {
@@ -95,10 +89,23 @@ async fn up(dir: &Path, port: u16, as_json: bool) -> Result<(), Failure> {
         .process_group(0)
         .spawn()
         .map_err(failed)?;
+    let ready = tokio::select! {
+        ready = get_ready(dir, &mut child, &log) => ready,
+        () = super::stop_requested() => Err(Failure::chain("stopped before the devnet was ready")),
+    };
+    if let Err(failure) = ready {
+        super::end(&mut child).await;
+        return Err(failure);
+    }
+    status(dir, as_json).await
+}
+
+/// Waits until a devnet is there, or has ended with a reason.
+async fn get_ready(dir: &Path, child: &mut Child, log: &Path) -> Result<(), Failure> {
     let until = Instant::now() + START;
     while !dir.join(NETWORK_FILE).exists() {
-        if let Ok(Some(status)) = child.try_wait() {
-            let said = std::fs::read_to_string(&log).unwrap_or_default();
+        if let Some(status) = super::ended_within(child, Duration::from_millis(50)).await {
+            let said = std::fs::read_to_string(log).unwrap_or_default();
             let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(crate::fail::CHAIN);
             let mut lines = said.lines().map(|line| line.trim_start_matches("error: ").trim_start_matches("hint: "));
             let message = lines.next().unwrap_or("the devnet ended at once").to_owned();
@@ -109,17 +116,43 @@ async fn up(dir: &Path, port: u16, as_json: bool) -> Result<(), Failure> {
             });
         }
         if Instant::now() > until {
-            let _ = child.kill().await;
             return Err(Failure::chain(format!("the devnet is not ready after {} s", START.as_secs()))
                 .hint(format!("its log is {}", log.display())));
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    status(dir, as_json).await
+    Ok(())
 }
 
-/// Holds the chain until it is told to stop.
+/// Holds the chain until it is told to stop, which is heard from the first moment on:
+/// anvil ends with its handle, and only with it.
 async fn serve(dir: &Path, port: u16) -> Result<(), Failure> {
+    let stop = super::stop_requested();
+    tokio::pin!(stop);
+    let started = tokio::select! {
+        // Listening for signals begins before anvil does.
+        biased;
+        () = &mut stop => None,
+        started = start(dir, port) => Some(started),
+    };
+    let served = match started {
+        Some(Ok(_anvil)) => {
+            stop.await;
+            Ok(())
+        }
+        Some(Err(failure)) => Err(failure),
+        None => Ok(()),
+    };
+    // Another devnet's files are its own.
+    let own = std::fs::read_to_string(dir.join(PID_FILE)).is_ok_and(|pid| pid == std::process::id().to_string());
+    if own {
+        let _ = std::fs::remove_file(dir.join(NETWORK_FILE));
+        let _ = std::fs::remove_file(dir.join(PID_FILE));
+    }
+    served
+}
+
+/// Starts anvil, deploys, and writes the network file.
+async fn start(dir: &Path, port: u16) -> Result<Anvil, Failure> {
     keys::private_dir(dir)?;
     let contracts =
         std::env::var_os("SYMBOLON_ROOT").map_or_else(|| PathBuf::from("."), PathBuf::from).join("contracts");
@@ -163,10 +196,7 @@ async fn serve(dir: &Path, port: u16) -> Result<(), Failure> {
     network.write(&partial)?;
     std::fs::rename(&partial, dir.join(NETWORK_FILE))
         .map_err(|e| Failure::input(format!("cannot write to {}: {e}", dir.display())))?;
-    super::stop_requested().await;
-    let _ = std::fs::remove_file(dir.join(NETWORK_FILE));
-    let _ = std::fs::remove_file(dir.join(PID_FILE));
-    Ok(())
+    Ok(anvil)
 }
 
 fn anvil_failure(error: &AnvilError) -> Failure {
@@ -199,13 +229,12 @@ async fn status(dir: &Path, as_json: bool) -> Result<(), Failure> {
 
 async fn down(dir: &Path, as_json: bool) -> Result<(), Failure> {
     let pid = pid(dir).ok_or_else(|| Failure::input(format!("no devnet runs in {}", dir.display())))?;
-    signal(pid, "-TERM");
+    super::terminate(pid);
     let until = Instant::now() + Duration::from_secs(10);
     while alive(pid) {
         if Instant::now() > until {
-            return Err(
-                Failure::chain(format!("the devnet (process {pid}) does not stop")).hint(format!("kill -9 {pid}"))
-            );
+            return Err(Failure::chain(format!("the devnet (process {pid}) does not stop"))
+                .hint(format!("kill -KILL -- -{pid} ends it and its anvil")));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

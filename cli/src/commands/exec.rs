@@ -3,7 +3,7 @@
 use crate::{
     args::ExecArgs,
     fail::{Failure, Hint},
-    output::note,
+    output::{foreign, guest_bytes, note},
 };
 use std::{
     io::{IsTerminal, Read, Write},
@@ -62,15 +62,16 @@ pub(crate) fn run(args: &ExecArgs) -> Result<ExitCode, Failure> {
         Failure::input(format!("{e}{why}"))
     })?;
     let execution = report.execution;
-    let wrote = std::io::stdout().lock().write_all(&execution.stdout);
-    let _ = std::io::stderr().lock().write_all(&execution.stderr);
+    let (out, err) = (std::io::stdout(), std::io::stderr());
+    let wrote = out.lock().write_all(&guest_bytes(&execution.stdout, out.is_terminal()));
+    let _ = err.lock().write_all(&guest_bytes(&execution.stderr, err.is_terminal()));
     if let Err(error) = wrote
         && error.kind() != std::io::ErrorKind::BrokenPipe
     {
         return Err(Failure::input(format!("cannot write standard output: {error}")));
     }
     for link in &report.skipped {
-        note(&format!("warning: the guest made the link {}; it was not made here", link.display()));
+        note(&format!("warning: the guest made the link {}; it was not made here", foreign(&link.to_string_lossy())));
     }
     Ok(match execution.outcome {
         Outcome::Exited { code } => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),

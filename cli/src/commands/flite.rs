@@ -5,7 +5,7 @@ use crate::{
     fail::{Failure, Hint},
     keys,
     network::{NetworkFile, node_failure},
-    output::{json, note, tokens},
+    output::{foreign, json, note, tokens},
     speech::{SpeechError, join_wavs, split_sentences, split_words, wav_millis},
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -16,9 +16,9 @@ use std::{
 };
 use symbolon_node::{
     DrawRules, Event, Events, JobError, JobReport, JobSpec, NodeConfig, Requestor, RequestorTerms, UnitOutput,
-    UnitSpec, engine, grouping,
+    UnitSpec, batches, engine, grouping,
 };
-use symbolon_primitives::{Amount, Level, Limits, Royalty};
+use symbolon_primitives::{Amount, Level, Limits, Royalty, price};
 
 /// Events that may wait to be printed.
 const EVENTS: usize = 1024;
@@ -90,8 +90,7 @@ pub(crate) fn join(outputs: &[UnitOutput]) -> Result<Vec<u8>, Failure> {
     let mut parts = Vec::with_capacity(outputs.len());
     for (number, output) in (1..).zip(outputs) {
         let sound = output.outputs.get(SPOKEN.as_bytes()).cloned().ok_or_else(|| {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let said: String = said.chars().filter(|c| !c.is_control()).take(200).collect();
+            let said = foreign(&String::from_utf8_lossy(&output.stderr));
             Failure::work(format!("part {number} {} and left no {SPOKEN}: {said}", output.outcome))
         })?;
         parts.push(sound);
@@ -131,15 +130,17 @@ pub(crate) async fn run(args: &FliteArgs, global: &Global) -> Result<(), Failure
         grouping: grouping(network.devnet),
         secret: args.draw_seed.map_or_else(rand::random, |seed| *seed.as_bytes()),
     };
+    let units = units_of(&chunks, &args.voice);
+    let max_flat = max_flat(&units, args.batch, args.bid);
     let spec = JobSpec {
         module,
-        units: units_of(&chunks, &args.voice),
+        units,
         level: Level::Command,
         limits: limits(),
         batch: args.batch,
         rules,
         terms: RequestorTerms {
-            max_flat: Amount::MAX,
+            max_flat,
             max_rate: args.bid,
             profile,
             royalty: Royalty::NONE,
@@ -191,8 +192,7 @@ pub(crate) async fn run(args: &FliteArgs, global: &Global) -> Result<(), Failure
             return Err(failure);
         }
     };
-    // The job is over, and with it the sender.
-    let _ = printer.await;
+    super::finish_printing(printer).await;
     let sound = join(&outputs)?;
     write_whole(&args.output, &sound)?;
     let millis = wav_millis(&sound).map_err(|e| Failure::work(e.to_string()))?;
@@ -200,6 +200,17 @@ pub(crate) async fn run(args: &FliteArgs, global: &Global) -> Result<(), Failure
         tell(args, global.json, &report, millis);
     }
     Ok(())
+}
+
+/// The most to pay for an order beside its fuel: what its fuel may cost by `bid`,
+/// so that nobody asks by the order what the bid does not allow by the Gfuel.
+fn max_flat(units: &[UnitSpec], batch: usize, bid: Amount) -> Amount {
+    let fuel = |batch: &Vec<usize>| {
+        batch.iter().filter_map(|unit| units.get(*unit)).fold(0_u64, |sum, unit| sum.saturating_add(unit.max_fuel))
+    };
+    let most = batches(units.len(), batch).iter().map(fuel).max().unwrap_or_default();
+    // A bid too large for an amount allows any amount.
+    price(Amount::ZERO, bid, most).unwrap_or(Amount::MAX)
 }
 
 /// Writes a file whole or not at all.
@@ -262,21 +273,22 @@ pub(crate) fn show(bar: &ProgressBar, event: &Event) {
         }
         Event::Prepared { providers } => bar.set_message(format!("{providers} providers ready")),
         Event::OrderOut { out, .. } => bar.set_message(format!("{out} orders out")),
-        Event::ReserveCalled { reason, .. } => bar.set_message(format!("a reserve runs: {reason}")),
+        Event::ReserveCalled { reason, .. } => bar.set_message(format!("a reserve runs: {}", foreign(reason))),
         Event::OrderDone { units_done, .. } => {
             bar.set_position(*units_done as u64);
             bar.set_message("a quorum agreed");
         }
         Event::OrderUndecided { .. } => bar.set_message("no quorum; given out again"),
         Event::Released { amount } => bar.set_message(format!("{} tokens released", tokens(amount.get()))),
-        Event::Warning { message } => bar.suspend(|| note(&format!("warning: {message}"))),
+        Event::Warning { message } => bar.suspend(|| note(&format!("warning: {}", foreign(message)))),
         _ => {}
     }
 }
 
 /// A failed job in words, with what to do.
 fn job_failure(error: JobError) -> Failure {
-    let message = error.to_string();
+    // A peer may have said part of it.
+    let message = foreign(&error.to_string());
     match error {
         JobError::Node(error) => node_failure(error),
         JobError::Module(_) => {
@@ -296,5 +308,21 @@ fn job_failure(error: JobError) -> Failure {
         JobError::TimedOut { .. } => Failure::work(message).hint("raise --task-timeout"),
         JobError::BadUnit { .. } | JobError::NoUnits => Failure::input(message),
         _ => Failure::work(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_costs_beside_its_fuel_at_most_what_its_fuel_may_by_the_bid() {
+        let units = units_of(&["a".repeat(100), "b".repeat(300), "c".repeat(200)], "kal");
+        let bid = Amount::from_u64(1_000_000_000);
+        // The dearest order holds the second part, alone or with the first.
+        assert_eq!(max_flat(&units, 1, bid), Amount::from_u64(FUEL_START + 300 * FUEL_PER_BYTE));
+        assert_eq!(max_flat(&units, 2, bid), Amount::from_u64(2 * FUEL_START + 400 * FUEL_PER_BYTE));
+        assert_eq!(max_flat(&units, 2, Amount::ZERO), Amount::ZERO);
+        assert_eq!(max_flat(&units, 2, Amount::MAX), Amount::MAX);
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     fail::{Failure, Hint},
     keys,
     network::{NetworkFile, node_failure},
-    output::{json, note, tokens},
+    output::{foreign, json, note, tokens},
 };
 use symbolon_node::{Event, Events, Fault, NodeConfig, Provider, ProviderConfig, ProviderTerms, engine};
 use symbolon_primitives::Amount;
@@ -62,8 +62,7 @@ pub(crate) async fn run(args: &ProviderArgs, global: &Global) -> Result<(), Fail
     let (provider, net) =
         Provider::start(config, key, identity, vault, tx_config, events).await.map_err(node_failure)?;
     let done = provider.run(net, super::stop_requested()).await.map_err(node_failure);
-    // The provider is gone, and with it the sender.
-    let _ = printer.await;
+    super::finish_printing(printer).await;
     done
 }
 
@@ -115,7 +114,7 @@ fn print(event: &Event, as_json: bool) {
         Event::QuorumSettled { order, by_us } => {
             note(&format!("order {order} is settled by quorum{}", if *by_us { ", by this node" } else { "" }));
         }
-        Event::Warning { message } => note(&format!("warning: {message}")),
+        Event::Warning { message } => note(&format!("warning: {}", foreign(message))),
         _ => {}
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 };
 use indicatif::ProgressBar;
 use process::Process;
-use report::{ChainFacts, KindFacts, ProviderFacts, Report, RequestorFacts, Role, Speech};
+use report::{ChainFacts, KindFacts, ProviderFacts, Report, RequestorFacts, Role, Speech, Told};
 use sha2::Digest;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,7 +28,9 @@ use std::{
 };
 use symbolon_executor::Cancel;
 use symbolon_node::{Candidate, DrawRules, Event, JobReport, engine, grouping};
-use symbolon_primitives::{Address, Amount, Input, Level, Nonce, OrderDigest, Workunit, keccak256};
+use symbolon_primitives::{
+    Address, Amount, AmountError, Input, Level, Nonce, OrderDigest, Royalty, U256, Workunit, keccak256,
+};
 use symbolon_settlement::{EventFilter, VaultView, census::census};
 
 /// Tokens each party gets from the devnet.
@@ -94,13 +96,15 @@ pub(crate) async fn run(args: &DemoArgs, global: &Global) -> Result<(), Failure>
     let out = fresh_folder(&args.out)?;
     let mut stage = Stage { out, keep: args.keep, actors: Vec::new(), devnet: None };
     let told = tokio::select! {
-        told = tell(args, &mut stage, count, &text, &chunks, &module, started) => told,
+        // Listening for signals begins before the first child does.
+        biased;
         () = super::stop_requested() => Err(Failure::work("stopped")),
+        told = tell(args, &mut stage, count, &text, &chunks, &module, started) => told,
     };
-    let keep = args.keep && told.is_ok();
-    if keep {
-        stage.say_how_to_talk();
-    } else {
+    let complaints = told.as_ref().map(Report::complaints).unwrap_or_default();
+    // Whatever goes wrong from here on ends everybody, too: with the stage.
+    let keep = args.keep && told.is_ok() && complaints.is_empty();
+    if !keep {
         stage.clear().await;
     }
     let report = told?;
@@ -113,12 +117,14 @@ pub(crate) async fn run(args: &DemoArgs, global: &Global) -> Result<(), Failure>
     if global.json {
         json(&serde_json::to_value(&report).map_err(|e| Failure::work(e.to_string()))?);
     }
-    let complaints = report.complaints();
     if complaints.is_empty() {
         note(&format!(
             "The sums hold: {} tokens left the requestor's earmarks and exactly that was credited to providers.",
             tokens(report.requestor.paid.get())
         ));
+        if keep {
+            stage.leave_running();
+        }
         Ok(())
     } else {
         Err(Failure::work(format!("the sums do not hold: {}", complaints.join("; ")))
@@ -136,6 +142,10 @@ struct Stage {
 
 impl Stage {
     async fn clear(&mut self) {
+        // All at once, so that the wait is for the slowest of them.
+        for actor in &mut self.actors {
+            actor.process.ask_to_end();
+        }
         for actor in self.actors.drain(..) {
             actor.process.stop().await;
         }
@@ -144,34 +154,27 @@ impl Stage {
         }
     }
 
-    fn say_how_to_talk(&self) {
+    /// Lets everybody go on, and says how to talk to them.
+    fn leave_running(&mut self) {
         let network = self.out.join("devnet").join(NETWORK_FILE);
         note("");
         note("The devnet and the nodes go on. Talk to them with:");
         note(&format!("  export SYMBOLON_NETWORK={}", network.display()));
         let data = self.out.join("requestor");
-        note(&format!(
-            "  symbolon vault balance --data {} --password-file {}",
-            data.display(),
-            data.join("password").display()
-        ));
-        let pids: Vec<String> = self
-            .actors
-            .iter()
-            .map(|actor| &actor.process)
-            .chain(&self.devnet)
-            .filter_map(|process| Some(format!("{} is process {}", process.name(), process.id()?)))
-            .collect();
-        for pid in &pids {
-            note(&format!("  {pid}"));
+        let password = data.join("password");
+        for command in ["vault balance", "channel ls"] {
+            note(&format!("  symbolon {command} --data {} --password-file {}", data.display(), password.display()));
         }
-        let ids: Vec<String> = self
-            .actors
-            .iter()
-            .map(|actor| &actor.process)
-            .chain(&self.devnet)
-            .filter_map(|process| process.id().map(|id| id.to_string()))
-            .collect();
+        // The devnet last: the providers are the ones who talk to it.
+        let processes = self.actors.drain(..).map(|actor| actor.process).chain(self.devnet.take());
+        let mut ids = Vec::new();
+        for process in processes {
+            if let Some(id) = process.id() {
+                note(&format!("  {} is process {id}", process.name()));
+                ids.push(id.to_string());
+            }
+            process.leave_running();
+        }
         note(&format!("Stop them with: kill {}", ids.join(" ")));
     }
 }
@@ -214,25 +217,40 @@ async fn tell(
     let mut process = Process::start("the requestor", &requestor_data, &command, false)?;
     let bar = flite::progress(chunks.len() as u64, false);
     let told = if silent {
-        silent_story(&mut process, &vault, &network, stage, &bar).await
+        silent_story(&mut process, &vault, &network, requestor, stage, &bar).await
     } else {
         speech_story(&mut process, &bar).await
     };
     bar.finish_and_clear();
-    let (facts, job) = match told {
-        Ok(told) => told,
+    let Story { deposited, job, active } = match told {
+        Ok(story) => story,
         Err(failure) => {
             process.kill().await;
             return Err(failure);
         }
     };
     let speech = if silent { None } else { Some(check_speech(&wav, chunks, module).await?) };
-    let credited = credits(&vault, &network).await?;
+    // Everything is looked at in one block, or the sums would not have to hold.
     let head = vault.chain().head().await.map_err(chain_failure)?;
+    let credited = credits(&vault, &network, requestor, head.number).await?;
+    let mut facts = RequestorFacts {
+        deposited,
+        earmarked: credited.earmarked,
+        released: credited.released,
+        ..RequestorFacts::default()
+    };
+    let staked = amount(STAKE)?;
+    let part_of = |provider: &Address| job.as_ref().and_then(|job| job.providers.get(provider)).cloned();
     let mut providers = Vec::new();
     for actor in &mut stage.actors {
         actor.hear();
-        let part = job.providers.get(&actor.address).cloned().unwrap_or_default();
+        let part = part_of(&actor.address).unwrap_or_default();
+        for number in 0..LANES {
+            let lane = Royalty::NONE.lane(number);
+            let channel = vault.channel(requestor, actor.address, lane, &head).await.map_err(chain_failure)?;
+            add(&mut facts.paid, channel.claimed)?;
+            add(&mut facts.still_earmarked, channel.allocated.checked_sub(channel.claimed).map_err(not_a_sum)?)?;
+        }
         let account = vault.account(actor.address, &head).await.map_err(chain_failure)?;
         let settled = credited.settled.get(&actor.address);
         let (orders, agreed, disagreed, fuel) = if silent {
@@ -259,28 +277,36 @@ async fn tell(
             role: actor.role,
             price: actor.rate,
             orders,
+            active: active.get(&actor.address).copied().unwrap_or_default(),
             agreed,
             disagreed,
             fuel,
             voucher: part.voucher,
             credited: credited.amounts.get(&actor.address).copied().unwrap_or_default(),
             stake: account.stake,
+            staked,
+            ended: actor.process.has_ended(),
             peak_memory_bytes: actor.process.peak_memory(),
         });
     }
-    let paid = if silent {
-        Amount::checked_sum(credited.amounts.values().copied()).map_err(|e| Failure::work(e.to_string()))?
-    } else {
-        facts.paid
-    };
     Ok(Report {
         scenario: if silent { "silent-requestor" } else { "speech" },
         speech,
-        requestor: RequestorFacts { paid, ..facts },
+        requestor: facts,
+        told: job.map(|job| Told { earmarked: job.earmarked, paid: job.paid, released: job.released }),
         providers,
         chain: chain_facts(&vault, &network, head.number).await?,
         elapsed_secs: started.elapsed().as_secs(),
     })
+}
+
+fn not_a_sum(error: AmountError) -> Failure {
+    Failure::work(format!("the vault's amounts do not add up: {error}"))
+}
+
+fn add(sum: &mut Amount, amount: Amount) -> Result<(), Failure> {
+    *sum = sum.checked_add(amount).map_err(not_a_sum)?;
+    Ok(())
 }
 
 fn amount(text: &str) -> Result<Amount, Failure> {
@@ -323,7 +349,8 @@ async fn start_devnet(stage: &mut Stage, port: u16) -> Result<NetworkFile, Failu
     let command: Vec<String> = ["devnet", "--dir", &dir.display().to_string(), "serve", "--port", &port.to_string()]
         .map(str::to_owned)
         .to_vec();
-    let mut process = Process::start("the devnet", &dir, &command, stage.keep)?;
+    // On the stage before anything is waited for: whoever ends this ends it too.
+    let process = stage.devnet.insert(Process::start("the devnet", &dir, &command, stage.keep)?);
     let file = dir.join(NETWORK_FILE);
     let until = Instant::now() + READY;
     while !file.exists() {
@@ -331,11 +358,9 @@ async fn start_devnet(stage: &mut Stage, port: u16) -> Result<NetworkFile, Failu
             return Err(process.ended("serve a chain").await);
         }
         if Instant::now() > until {
-            process.kill().await;
             return Err(Failure::chain("the devnet did not get ready").hint("see its log.txt"));
         }
     }
-    stage.devnet = Some(process);
     NetworkFile::read(&NetworkArgs { network: file, rpc: None })
 }
 
@@ -434,28 +459,40 @@ fn seed_for(stage: &Stage, redundancy: u8, orders: usize) -> Result<Nonce, Failu
     Err(Failure::input("no draw gives the liar and the crasher work").hint("ask for more parts with --subtasks"))
 }
 
+/// What the requestor told while it lived.
+struct Story {
+    deposited: Amount,
+    /// Its report; nothing when it was killed before.
+    job: Option<JobReport>,
+    /// Orders in which each provider was to compute from the start.
+    active: BTreeMap<Address, u32>,
+}
+
+fn count_active(counts: &mut BTreeMap<Address, u32>, active: &[Address]) {
+    for provider in active {
+        *counts.entry(*provider).or_default() += 1;
+    }
+}
+
 /// The job runs to its end.
-async fn speech_story(process: &mut Process, bar: &ProgressBar) -> Result<(RequestorFacts, JobReport), Failure> {
+async fn speech_story(process: &mut Process, bar: &ProgressBar) -> Result<Story, Failure> {
+    let mut counts = BTreeMap::new();
     let report = process
         .expect("finish the job", JOB, |event| {
             flite::show(bar, &event);
             match event {
-                Event::JobDone(report) => Some(*report),
-                _ => None,
+                Event::OrderOut { active, .. } => count_active(&mut counts, &active),
+                Event::JobDone(report) => return Some(*report),
+                _ => {}
             }
+            None
         })
         .await?;
     let status = process.wait(Duration::from_secs(20)).await;
     if !status.is_some_and(|status| status.success()) {
         return Err(process.ended("write the sound").await);
     }
-    let facts = RequestorFacts {
-        deposited: report.deposited,
-        earmarked: report.earmarked,
-        paid: report.paid,
-        released: report.released,
-    };
-    Ok((facts, report))
+    Ok(Story { deposited: report.deposited, job: Some(report), active: counts })
 }
 
 /// The requestor is killed when the orders are out; the providers settle alone.
@@ -463,19 +500,21 @@ async fn silent_story(
     process: &mut Process,
     vault: &VaultView,
     network: &NetworkFile,
+    requestor: Address,
     stage: &mut Stage,
     bar: &ProgressBar,
-) -> Result<(RequestorFacts, JobReport), Failure> {
-    let mut facts = RequestorFacts::default();
+) -> Result<Story, Failure> {
+    let mut deposited = Amount::ZERO;
+    let mut counts = BTreeMap::new();
     let mut orders = BTreeSet::new();
     process
         .expect("send its orders out", JOB, |event| {
             flite::show(bar, &event);
             match event {
-                Event::Deposited { balance } => facts.deposited = balance,
-                Event::Earmarked { amount, .. } => facts.earmarked = amount,
-                Event::OrderOut { order, out, first_wave, .. } => {
+                Event::Deposited { balance } => deposited = balance,
+                Event::OrderOut { order, active, out, first_wave, .. } => {
                     orders.insert(order);
+                    count_active(&mut counts, &active);
                     return (first_wave > 0 && out >= first_wave).then_some(());
                 }
                 _ => {}
@@ -494,16 +533,21 @@ async fn silent_story(
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
         stage.actors.iter_mut().for_each(Actor::hear);
-        let now = credits(vault, network).await?;
+        let head = vault.chain().head().await.map_err(chain_failure)?;
+        let now = credits(vault, network, requestor, head.number).await?;
         settled = orders.iter().filter(|order| now.fuel.contains_key(*order)).count();
         bar.set_message(format!("{settled} of {} orders settled by quorum", orders.len()));
     }
-    Ok((facts, JobReport::default()))
+    Ok(Story { deposited, job: None, active: counts })
 }
 
-/// What the chain credited to whom.
+/// What the vault's events say: what was credited to whom, and what the requestor set aside.
 #[derive(Default)]
 struct Credits {
+    /// What the requestor's openings set aside.
+    earmarked: Amount,
+    /// What its releases gave back.
+    released: Amount,
     amounts: BTreeMap<Address, Amount>,
     /// Orders in whose quorum a provider was.
     settled: BTreeMap<Address, BTreeSet<OrderDigest>>,
@@ -511,13 +555,12 @@ struct Credits {
     fuel: BTreeMap<OrderDigest, u64>,
 }
 
-async fn credits(vault: &VaultView, network: &NetworkFile) -> Result<Credits, Failure> {
+async fn credits(vault: &VaultView, network: &NetworkFile, requestor: Address, head: u64) -> Result<Credits, Failure> {
     use symbolon_contracts::vault::VaultEvents;
-    let head = vault.chain().head().await.map_err(chain_failure)?;
     let mut credits = Credits::default();
     let mut from = network.deployed_at;
-    while from <= head.number {
-        let page = vault.events(&EventFilter::all(), from, head.number).await.map_err(chain_failure)?;
+    while from <= head {
+        let page = vault.events(&EventFilter::all(), from, head).await.map_err(chain_failure)?;
         for event in page.events {
             let (payee, amount) = match event.event {
                 VaultEvents::Claimed(claimed) => (claimed.payee, claimed.credited),
@@ -530,10 +573,21 @@ async fn credits(vault: &VaultView, network: &NetworkFile) -> Result<Credits, Fa
                     credits.fuel.insert(OrderDigest::from_bytes(settled.order.0), settled.fuel);
                     continue;
                 }
+                VaultEvents::Opened(opened) if opened.key == requestor => {
+                    for word in opened.words {
+                        // The payee's address, then 96 bits of amount.
+                        let low = U256::from_be_slice(word.split_at(20).1);
+                        add(&mut credits.earmarked, Amount::from_u256(low).map_err(not_a_sum)?)?;
+                    }
+                    continue;
+                }
+                VaultEvents::Released(released) if released.key == requestor => {
+                    add(&mut credits.released, Amount::from_u96(released.refund))?;
+                    continue;
+                }
                 _ => continue,
             };
-            let sum = credits.amounts.entry(payee).or_default();
-            *sum = sum.checked_add(Amount::from_u96(amount)).map_err(|e| Failure::work(e.to_string()))?;
+            add(credits.amounts.entry(payee).or_default(), Amount::from_u96(amount))?;
         }
         if page.next <= from {
             break;

@@ -1,6 +1,10 @@
 //! The demo's child processes: each is one stranger with a folder of its own.
 
-use crate::fail::{Failure, Hint};
+use crate::{
+    commands::{EXIT_WITH_STDIN, end, ended_within, kill_group, terminate},
+    fail::{Failure, Hint},
+    output::foreign,
+};
 use std::{
     path::{Path, PathBuf},
     process::Stdio,
@@ -17,9 +21,11 @@ use tokio::{
 /// Events of one child that may wait.
 const WAITING_EVENTS: usize = 1024;
 
-/// A running child and what it says.
+/// A running child and what it says. It leads a process group, which ends with this
+/// value unless it is left running on purpose.
 pub(super) struct Process {
     name: String,
+    left_running: bool,
     child: Child,
     /// Held apart from the child: waiting for it would close it, and with it the child.
     stdin: Option<ChildStdin>,
@@ -47,10 +53,11 @@ impl Process {
             .stdout(if keep { Stdio::from(stdout_file(data).map_err(failed)?) } else { Stdio::piped() })
             .stderr(stderr)
             // Ctrl-C is for the demo, which ends its children in order.
-            .process_group(0)
-            .kill_on_drop(!keep);
-        if !keep {
-            command.env("SYMBOLON_EXIT_WITH_STDIN", "1");
+            .process_group(0);
+        if keep {
+            command.env_remove(EXIT_WITH_STDIN);
+        } else {
+            command.env(EXIT_WITH_STDIN, "1");
         }
         let mut child = command.spawn().map_err(failed)?;
         let stdin = child.stdin.take();
@@ -60,7 +67,7 @@ impl Process {
         } else {
             tokio::spawn(follow_events(data.join("events.jsonl"), sender));
         }
-        Ok(Self { name: name.to_owned(), child, stdin, log, events })
+        Ok(Self { name: name.to_owned(), left_running: false, child, stdin, log, events })
     }
 
     /// The process id.
@@ -111,19 +118,21 @@ impl Process {
 
     /// Why the child ended: its own words, if it left any.
     pub(super) async fn ended(&mut self, what: &str) -> Failure {
-        let status = timeout(Duration::from_secs(5), self.child.wait()).await;
-        let code = match &status {
-            Ok(Ok(status)) => status.code().and_then(|code| u8::try_from(code).ok()),
-            _ => None,
-        };
+        let status = ended_within(&mut self.child, Duration::from_secs(5)).await;
+        let code = status.and_then(|status| status.code()).and_then(|code| u8::try_from(code).ok());
         let words = std::fs::read_to_string(&self.log).unwrap_or_default();
         let last = words.lines().rev().take(2).collect::<Vec<_>>();
         let said: Vec<&str> = last.into_iter().rev().collect();
         Failure::new(
             code.filter(|&code| code != 0).unwrap_or(crate::fail::WORK),
-            format!("{} ended before it could {what}: {}", self.name, said.join(" / ")),
+            format!("{} ended before it could {what}: {}", self.name, foreign(&said.join(" / "))),
         )
         .hint(format!("its log is {}", self.log.display()))
+    }
+
+    /// Whether the child has ended by now, for a reason of its own.
+    pub(super) fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
     }
 
     /// Ends the child at once, as a crash would (SIGKILL), and waits for it.
@@ -133,14 +142,35 @@ impl Process {
 
     /// Waits until the child has ended by itself.
     pub(super) async fn wait(&mut self, within: Duration) -> Option<std::process::ExitStatus> {
-        timeout(within, self.child.wait()).await.ok()?.ok()
+        ended_within(&mut self.child, within).await
     }
 
-    /// Asks the child to end (its stdin closes), and makes it after a while.
+    /// Asks the child to end, without waiting for it.
+    pub(super) fn ask_to_end(&mut self) {
+        drop(self.stdin.take());
+        if let Some(id) = self.child.id() {
+            terminate(id);
+        }
+    }
+
+    /// Asks the child to end, and makes it and whatever it started after a while.
     pub(super) async fn stop(mut self) {
         drop(self.stdin.take());
-        if timeout(Duration::from_secs(5), self.child.wait()).await.is_err() {
-            let _ = self.child.kill().await;
+        end(&mut self.child).await;
+    }
+
+    /// Lets the child outlive this value.
+    pub(super) fn leave_running(mut self) {
+        self.left_running = true;
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(id) = self.child.id()
+            && !self.left_running
+        {
+            kill_group(id);
         }
     }
 }
