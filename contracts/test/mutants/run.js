@@ -2,6 +2,7 @@
 // A mutant is one exact replacement (mutants.json), so that a change of the sources shows which no longer apply.
 //   run.js [name...]          the whole suite, invariants last; all mutants if none is named
 //   run.js canary             the invariants alone, on holes that they have to see
+//   run.js apply NAME FOLDER  only writes the mutant into a copy that the caller made
 'use strict';
 const { spawnSync } = require('child_process');
 const fs = require('fs');
@@ -35,7 +36,22 @@ function failure(copy, filter) {
   return found[1];
 }
 
+// Writes the mutant into the tree at `folder`; what undoes it is returned.
+function apply(mutant, folder) {
+  const file = path.join(folder, mutant.file);
+  const source = fs.readFileSync(file, 'utf8');
+  if (source.split(mutant.from).length !== 2) throw new Error(`${mutant.name} applies to no single place of ${mutant.file}`);
+  fs.writeFileSync(file, source.replace(mutant.from, () => mutant.to));
+  return () => fs.writeFileSync(file, source);
+}
+
 function main(names) {
+  if (names[0] === 'apply') {
+    const mutant = mutants.find(({ name }) => name === names[1]);
+    if (!mutant || !names[2] || path.resolve(names[2]) === project) throw new Error('apply wants a mutant and the folder of a copy');
+    apply(mutant, names[2]);
+    return 0;
+  }
   const canary = names.length === 1 && names[0] === 'canary';
   const wanted = canary ? CANARIES : names;
   const unknown = wanted.filter((name) => !mutants.some((mutant) => mutant.name === name));
@@ -50,13 +66,10 @@ function main(names) {
       if (broken) throw new Error(`${broken} fails without a mutant`);
     }
     for (const mutant of chosen) {
-      const file = path.join(copy, mutant.file);
-      const source = fs.readFileSync(file, 'utf8');
-      if (source.split(mutant.from).length !== 2) throw new Error(`${mutant.name} applies to no single place of ${mutant.file}`);
-      fs.writeFileSync(file, source.replace(mutant.from, () => mutant.to));
+      const undo = apply(mutant, copy);
       let killer = null;
       for (const suite of suites) killer = killer || failure(copy, suite);
-      fs.writeFileSync(file, source);
+      undo();
       if (!killer) survivors.push(mutant);
       console.log(killer ? `killed    ${mutant.name} by ${killer}` : `SURVIVED  ${mutant.name}: ${mutant.loses}`);
     }

@@ -113,6 +113,18 @@ contract SettleQuorumTest is Fixture {
         eq(vault.settleQuorum(p.order, signature, p.fuel, p.resultsRoot, rows, 7, new bytes32[](0)), PRICE, "paid");
     }
 
+    /// @dev A total is compared in 256 bits: one that does not fit in 96 pays the whole earmark, and does not wrap.
+    function test_SYM_08a_a_total_above_96_bits_pays_the_earmark() public {
+        Plan memory p = plan(3, 2, DEEP, bytes22(0));
+        for (uint256 i; i < 3; ++i) {
+            p.leaves[i].owed = type(uint96).max;
+            p.leaves[i].flat = 1;
+            p.leaves[i].rate = 0;
+        }
+        p.order.roster = rosterOf(p.leaves);
+        eq(settle(p, 3), 2 * DEEP, "paid");
+    }
+
     function test_SYM_08a_fuel_above_the_maximum() public {
         Plan memory p = plan(3, 2, DEEP, bytes22(0));
         p.fuel = p.order.maxFuel + 1;
