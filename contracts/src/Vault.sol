@@ -25,17 +25,17 @@ contract Vault is IVault {
     /* ---------- constants ---------- */
 
     /// @notice How far ahead an expiry may lie, in seconds.
-    uint256 public constant MAX_EXPIRY_AHEAD_SECS = 400 days;
+    uint256 internal constant MAX_EXPIRY_AHEAD_SECS = 400 days;
     /// @notice From the request to the withdrawal of a stake, in seconds.
-    uint256 public constant UNSTAKE_SECS = 14 days;
+    uint256 internal constant UNSTAKE_SECS = 14 days;
     /// @notice A reporter's part of a slashed stake is one in so many...
-    uint256 public constant REWARD_DIVISOR = 20;
+    uint256 internal constant REWARD_DIVISOR = 20;
     /// @notice ...and at most this, in base units.
-    uint96 public constant MAX_REWARD_BASE = 100e18;
+    uint96 internal constant MAX_REWARD_BASE = 100e18;
     /// @notice The most replicas an order may have, reserves included.
-    uint256 public constant MAX_REPLICAS = 8;
+    uint256 internal constant MAX_REPLICAS = 8;
     /// @notice The most bytes a registration may carry.
-    uint256 public constant MAX_REGISTRATION_BYTES = 1024;
+    uint256 internal constant MAX_REGISTRATION_BYTES = 1024;
 
     /* ---------- storage ---------- */
 
@@ -48,20 +48,20 @@ contract Vault is IVault {
 
     mapping(address account => Account) private accounts;
     mapping(address key => KeySlot) private keys;
-    mapping(bytes32 channel => Channel) private channels;
     /// @inheritdoc IVault
     mapping(address provider => mapping(bytes32 order => bool)) public slashedFor;
     /// @inheritdoc IVault
     uint96 public burnedStake;
 
-    bool private transient locked;
+    // A whole word: a bool would be read again for every write. Zero while nothing calls the token.
+    uint256 private transient locked;
 
     /// @dev Held by everything that calls the token (SYM-02).
     modifier tokenLock() {
-        if (locked) revert Reentered();
-        locked = true;
+        if (locked != 0) revert Reentered();
+        locked = 1;
         _;
-        locked = false;
+        locked = 0;
     }
 
     constructor(address token_, address court_) {
@@ -103,21 +103,17 @@ contract Vault is IVault {
     }
 
     function _deposit(address beneficiary, uint96 amount) private returns (uint96 credited) {
-        _unboundCaller();
         if (beneficiary == address(0)) revert ZeroAddress();
         if (amount == 0) revert ZeroAmount();
-        (bool known, uint256 held) = token.tryBalanceOf(address(this));
-        if (!known || !token.tryTransferFrom(msg.sender, address(this), amount)) revert TokenTransferFailed();
-        uint256 holds;
-        (known, holds) = token.tryBalanceOf(address(this));
-        if (!known || holds <= held) revert TokenTransferFailed();
+        (uint256 arrived, uint256 holds) = token.pullIn(msg.sender, amount);
         if (holds > type(uint96).max) revert VaultFull(holds);
-        // unchecked: held < holds <= 2^96-1.
-        unchecked {
-            credited = uint96(holds - held);
-        }
-        _credit(beneficiary, credited);
-        emit Deposited(beneficiary, msg.sender, credited);
+        credited = uint96(arrived);
+        Account storage account = accounts[beneficiary];
+        // Read after the token had control. One read tells of the caller and of the balance, where they are one.
+        AccountSlot slot = account.slot;
+        if ((beneficiary == msg.sender ? slot : accounts[msg.sender].slot).isBound()) revert KeyIsBound(msg.sender);
+        account.slot = slot.plus(credited);
+        emit Deposited(beneficiary, credited);
     }
 
     /// @inheritdoc IVault
@@ -187,7 +183,7 @@ contract Vault is IVault {
         view
         returns (uint96 allocated, uint96 claimed, uint24 epoch, uint40 expiry)
     {
-        ChannelSlot slot = channels[channelId(key, payee, lane)].slot;
+        ChannelSlot slot = _channel(key, payee, lane).slot;
         return (slot.allocated(), slot.claimed(), slot.epoch(), slot.expiry());
     }
 
@@ -218,7 +214,7 @@ contract Vault is IVault {
         address payee;
         (payee, amount) = _split(word);
         if (payee == address(0)) revert ZeroAddress();
-        Channel storage channel = channels[channelId(key, payee, lane)];
+        Channel storage channel = _channel(key, payee, lane);
         ChannelSlot slot = channel.slot;
         // The last epoch cannot be released, so nothing may be earmarked in it.
         if (slot.epoch() == type(uint24).max) revert EpochExhausted(payee);
@@ -242,7 +238,7 @@ contract Vault is IVault {
         private
         returns (uint96 refund)
     {
-        Channel storage channel = channels[channelId(key, payee, lane)];
+        Channel storage channel = _channel(key, payee, lane);
         ChannelSlot slot = channel.slot;
         uint24 epoch = slot.epoch();
         if (block.timestamp < slot.expiry()) {
@@ -266,7 +262,7 @@ contract Vault is IVault {
         private
         returns (uint96 paid, uint96 royalty)
     {
-        Channel storage channel = channels[channelId(key, payee, lane)];
+        Channel storage channel = _channel(key, payee, lane);
         ChannelSlot slot = channel.slot;
         if (slot.epoch() != epoch) return (0, 0);
         uint96 allocated = slot.allocated();
@@ -297,11 +293,14 @@ contract Vault is IVault {
     /// @dev One write of the account for credit and payout together; a payout that fails leaves the credit.
     function _claimOut(address payTo, uint96 credited) private tokenLock {
         AccountSlot slot = _unboundCaller();
-        uint96 amount = slot.balance() + credited;
+        uint96 had = slot.balance();
+        uint96 amount = slot.plus(credited).balance();
         if (amount == 0) return;
-        if (slot.balance() != 0) accounts[msg.sender].slot = slot.withBalance(0);
-        if (token.payOut(payTo, amount)) emit Withdrawn(msg.sender, payTo, amount);
-        else _credit(msg.sender, amount);
+        if (had != 0) accounts[msg.sender].slot = slot.withBalance(0);
+        // The token's own log tells of a payout; this one of its failure.
+        if (token.payOut(payTo, amount)) return;
+        _credit(msg.sender, amount);
+        emit PayoutFailed(msg.sender, payTo, amount);
     }
 
     /// @inheritdoc IVault
@@ -329,28 +328,30 @@ contract Vault is IVault {
         returns (uint96 credited, uint256 end)
     {
         bytes32 lane = _word(records, offset, 33);
-        uint256 count = uint8(records[offset + 32]);
-        if (count == 0) revert BadRecords(offset + 32);
-        offset += 33;
-        end = offset + count * VoucherRows.ROW_BYTES;
-        if (end > records.length) revert BadRecords(offset);
         bytes32 domain = DOMAIN_SEPARATOR();
         uint256 bitmap;
-        uint96 royalties;
-        for (uint256 i; i < count; ++i) {
-            VoucherRow row = VoucherRows.rowAt(records, offset + i * VoucherRows.ROW_BYTES);
-            (uint96 paid, uint96 royalty) = _claimRow(domain, payee, lane, row);
-            if (paid == 0) continue;
-            bitmap |= 1 << i;
-            credited += paid - royalty;
-            royalties += royalty;
+        uint256 sum;
+        uint256 royalties;
+        // unchecked: an offset within the calldata and 255 rows more; a royalty is at most its payment; at most 255
+        // rows of 96 bits.
+        unchecked {
+            uint256 count = VoucherRows.countAt(records, offset + 32);
+            if (count == 0) revert BadRecords(offset + 32);
+            offset += 33;
+            end = offset + count * VoucherRows.ROW_BYTES;
+            if (end > records.length) revert BadRecords(offset);
+            for (uint256 i; i < count; ++i) {
+                VoucherRow row = VoucherRows.rowAt(records, offset + i * VoucherRows.ROW_BYTES);
+                (uint96 paid, uint96 royalty) = _claimRow(domain, payee, lane, row);
+                if (paid == 0) continue;
+                bitmap |= 1 << i;
+                sum += paid - royalty;
+                royalties += royalty;
+            }
         }
+        credited = _narrow(sum);
         emit Claimed(payee, lane, bitmap, credited);
-        if (royalties != 0) {
-            address author = Lane.wrap(lane).author();
-            _credit(author, royalties);
-            emit RoyaltyCredited(author, payee, royalties);
-        }
+        if (royalties != 0) _creditAuthor(Lane.wrap(lane), payee, _narrow(royalties));
     }
 
     function _claimRow(bytes32 domain, address payee, bytes32 lane, VoucherRow row)
@@ -371,30 +372,71 @@ contract Vault is IVault {
     function settleQuorum(
         WorkOrder calldata order,
         bytes calldata orderSignature,
-        bytes32 resultsRoot,
         uint64 fuel,
-        uint8 members,
+        bytes32 resultsRoot,
         bytes calldata rows,
+        uint8 members,
         bytes32[] calldata otherLeafHashes
     ) external returns (uint96 paid) {
         if (block.timestamp > order.settleBy) revert SettleByPassed(order.settleBy);
         if (fuel > order.maxFuel) revert FuelAboveMaximum(fuel, order.maxFuel);
         uint256 count = _checkShape(order.quorum, members, rows.length, otherLeafHashes.length);
         bytes32 domain = DOMAIN_SEPARATOR();
-        bytes32 digest = Digests.typed(domain, Digests.hash(order));
+        // Its narrow members are all read in this call, and so checked.
+        bytes32 digest = Digests.typed(domain, Digests.hashOfWords(order));
         address payer = Signatures.recover(digest, orderSignature);
         if (payer == address(0)) revert BadSignature();
-        if (!QuorumRows.isRoster(order.roster, members, rows, otherLeafHashes)) revert BadRoster();
-        bytes32 seals = QuorumRows.seals(digest, resultsRoot, fuel, rows);
-        _checkAttested(Digests.typed(domain, Digests.result(digest, resultsRoot, fuel, seals)), rows, count);
-        uint96 royalties;
+        (bool right, bytes32 seals) =
+            QuorumRows.walk(order.roster, digest, resultsRoot, fuel, members, rows, otherLeafHashes);
+        if (!right) revert BadRoster();
+        bytes32 result = Digests.typed(domain, Digests.result(digest, resultsRoot, fuel, seals));
+        bytes32[] memory credits;
+        (credits, paid) = _settleRows(payer, order.royalty, fuel, result, rows, count);
+        emit ResultsSettled(digest, payer, resultsRoot, fuel, paid, credits);
+    }
+
+    /// @dev Every row's provider signed this very Result; nobody counts twice (SYM-10). A row that cannot be paid
+    /// counts, pays nothing and is in nobody's way (SYM-08).
+    function _settleRows(
+        address payer,
+        bytes22 royaltyTerms,
+        uint64 fuel,
+        bytes32 result,
+        bytes calldata rows,
+        uint256 count
+    ) private returns (bytes32[] memory credits, uint96 paid) {
+        credits = new bytes32[](count);
+        address last;
+        uint256 sum;
         for (uint256 i; i < count; ++i) {
-            (uint96 part, uint96 royalty) = _settleRow(digest, payer, order.royalty, fuel, QuorumRows.rowOf(rows, i));
-            paid += part;
-            royalties += royalty;
+            QuorumRow row = QuorumRows.rowOf(rows, i);
+            address payee = row.provider();
+            // Ascending from zero, so that zero, which a bad signature recovers to, is never a provider.
+            if (payee <= last) revert BadRow(i);
+            if (row.signer(result) != payee) revert BadRow(i);
+            last = payee;
+            uint96 part = _settleRow(payer, payee, royaltyTerms, fuel, row);
+            credits[i] = bytes32(bytes20(payee)) | bytes32(uint256(part));
+            // unchecked: at most 8 rows of 96 bits.
+            unchecked {
+                sum += part;
+            }
         }
-        _credit(address(bytes20(order.royalty)), royalties);
-        emit ResultsSettled(digest, payer, resultsRoot, fuel, uint8(count), paid);
+        return (credits, _narrow(sum));
+    }
+
+    function _settleRow(address payer, address payee, bytes22 royaltyTerms, uint64 fuel, QuorumRow row)
+        private
+        returns (uint96 paid)
+    {
+        Lane lane = LaneLibrary.fromRoyalty(royaltyTerms, row.laneNumber());
+        uint96 royalty;
+        (paid, royalty) = _settle(payer, payee, Lane.unwrap(lane), row.epoch(), row.total(fuel));
+        // unchecked: a royalty is at most its payment.
+        unchecked {
+            _credit(payee, paid - royalty);
+        }
+        if (royalty != 0) _creditAuthor(lane, payee, royalty);
     }
 
     /// @dev Any two quorums of one roster must share a member (SYM-08a).
@@ -403,42 +445,17 @@ contract Vault is IVault {
         pure
         returns (uint256 count)
     {
-        count = rowBytes / QuorumRows.ROW_BYTES;
-        uint256 replicas = count + others;
-        if (quorum < 2) revert QuorumTooSmall(quorum);
-        if (replicas > MAX_REPLICAS) revert TooManyReplicas(replicas);
-        if (2 * uint256(quorum) <= replicas) revert QuorumNotMajority(quorum, replicas);
-        if (count < quorum) revert NotEnoughRows(count, quorum);
-        if (count * QuorumRows.ROW_BYTES != rowBytes) revert BadRow(count);
-        if (uint256(members) >> replicas != 0) revert BadRoster();
-    }
-
-    /// @dev Every row's provider signed this very Result; nobody counts twice (SYM-10).
-    function _checkAttested(bytes32 result, bytes calldata rows, uint256 count) private view {
-        address last;
-        for (uint256 i; i < count; ++i) {
-            QuorumRow row = QuorumRows.rowOf(rows, i);
-            (bytes32 r, bytes32 vs) = row.signature();
-            address provider = row.provider();
-            // Ascending from zero, so that zero, which a bad signature recovers to, is never a provider.
-            if (provider <= last) revert BadRow(i);
-            if (Signatures.recover(result, r, vs) != provider) revert BadRow(i);
-            last = provider;
+        // unchecked: lengths of calldata, far below 2^64 (the decoder refuses others); twice a byte.
+        unchecked {
+            count = rowBytes / QuorumRows.ROW_BYTES;
+            uint256 replicas = count + others;
+            if (quorum < 2) revert QuorumTooSmall(quorum);
+            if (replicas > MAX_REPLICAS) revert TooManyReplicas(replicas);
+            if (2 * uint256(quorum) <= replicas) revert QuorumNotMajority(quorum, replicas);
+            if (count < quorum) revert NotEnoughRows(count, quorum);
+            if (count * QuorumRows.ROW_BYTES != rowBytes) revert BadRow(count);
+            if (members >> replicas != 0) revert BadRoster();
         }
-    }
-
-    /// @dev A row that cannot be paid counts, pays nothing and is in nobody's way (SYM-08).
-    function _settleRow(bytes32 order, address payer, bytes22 royaltyTerms, uint64 fuel, QuorumRow row)
-        private
-        returns (uint96 paid, uint96 royalty)
-    {
-        address payee = row.provider();
-        Lane lane = LaneLibrary.fromRoyalty(royaltyTerms, row.laneNumber());
-        uint256 total = row.total(fuel);
-        (paid, royalty) = _settle(payer, payee, Lane.unwrap(lane), row.epoch(), total);
-        _credit(payee, paid - royalty);
-        if (royalty != 0) emit RoyaltyCredited(lane.author(), payee, royalty);
-        emit ReplicaSettled(order, payee, paid);
     }
 
     /// @inheritdoc IVault
@@ -477,7 +494,7 @@ contract Vault is IVault {
         uint40 unbondingAt = slot.unbondingAt();
         if (unbondingAt == 0) revert UnstakeNotRequested();
         if (block.timestamp < unbondingAt) revert StakeLocked(unbondingAt);
-        accounts[msg.sender].slot = slot.withBalance(slot.balance() + amount).withStake(0).withUnbondingAt(0);
+        accounts[msg.sender].slot = slot.plus(amount).withStake(0).withUnbondingAt(0);
         emit StakeWithdrawn(msg.sender, amount);
     }
 
@@ -553,8 +570,13 @@ contract Vault is IVault {
     function _credit(address account, uint96 amount) private {
         if (amount == 0) return;
         Account storage held = accounts[account];
-        AccountSlot slot = held.slot;
-        held.slot = slot.withBalance(slot.balance() + amount);
+        held.slot = held.slot.plus(amount);
+    }
+
+    function _creditAuthor(Lane lane, address payee, uint96 amount) private {
+        address author = lane.author();
+        _credit(author, amount);
+        emit RoyaltyCredited(author, payee, amount);
     }
 
     function _debit(address account, uint96 amount) private {
@@ -572,6 +594,16 @@ contract Vault is IVault {
         return Digests.typed(DOMAIN_SEPARATOR(), structHash);
     }
 
+    /// @dev A channel lies at its id, a hash of 96 bytes: one hash less a payment than in a mapping, whose slots are
+    /// hashes of 64 bytes. Nothing else here is stored at a hash of that length.
+    function _channel(address key, address payee, bytes32 lane) private pure returns (Channel storage channel) {
+        bytes32 id = Digests.channelId(key, payee, lane);
+        // memory-safe: no memory at all. Solidity has no other way to name a slot.
+        assembly ("memory-safe") {
+            channel.slot := id
+        }
+    }
+
     /// @dev A word of `open` and `payMany`: payee (20 bytes), amount (12).
     function _split(bytes32 word) private pure returns (address payee, uint96 amount) {
         return (address(bytes20(word)), uint96(uint256(word)));
@@ -584,7 +616,10 @@ contract Vault is IVault {
 
     /// @dev The word at `offset`, of which `length` bytes belong to the header that is read.
     function _word(bytes calldata records, uint256 offset, uint256 length) private pure returns (bytes32 word) {
-        if (offset + length > records.length) revert BadRecords(offset);
+        // unchecked: callers pass offsets at or near the calldata's length.
+        unchecked {
+            if (offset + length > records.length) revert BadRecords(offset);
+        }
         // memory-safe: no memory at all.
         assembly ("memory-safe") {
             word := calldataload(add(records.offset, offset))

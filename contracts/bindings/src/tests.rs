@@ -62,7 +62,7 @@ fn selectors_are_the_interfaces() {
     assert_eq!(vault::claimCall::SIGNATURE, "claim(bytes,address)");
     assert_eq!(
         vault::settleQuorumCall::SIGNATURE,
-        "settleQuorum((bytes32,bytes22,bytes32,uint8,uint64,uint40),bytes,bytes32,uint64,uint8,bytes,bytes32[])"
+        "settleQuorum((bytes32,bytes22,bytes32,uint8,uint64,uint40),bytes,uint64,bytes32,bytes,uint8,bytes32[])"
     );
     assert_eq!(
         court::slashCall::SIGNATURE,

@@ -71,8 +71,12 @@ struct Closing {
 interface IVault {
     /* ---------- events ---------- */
 
-    event Deposited(address indexed account, address indexed from, uint96 amount);
+    /// @notice The token's own log says who paid.
+    event Deposited(address indexed account, uint96 amount);
+    /// @notice By `withdraw`. A claim that names `payTo` pays the whole balance out, which the token's own log shows...
     event Withdrawn(address indexed account, address indexed to, uint96 amount);
+    /// @notice ...unless this one says that the transfer failed and `amount` is the account's balance.
+    event PayoutFailed(address indexed account, address indexed to, uint96 amount);
     event Bound(address indexed owner, address indexed key);
     event Revoked(address indexed owner, address indexed key);
     /// @notice Earmarks opened or topped up: `words` as in Earmarks, `expiry` the value asked for.
@@ -83,11 +87,11 @@ interface IVault {
     /// @notice `epoch` is the one that ended; `refund` went to the key's owner.
     event Released(address indexed key, address indexed payee, bytes32 indexed lane, uint24 epoch, uint96 refund);
     event PaidMany(address indexed from, bytes32[] words);
+    /// @notice An order settled by quorum. Each word of `credits` is one replica, in row order: payee (20 bytes) and
+    /// what its channel paid (12 bytes), gross of royalty, zero if its row could not be paid.
     event ResultsSettled(
-        bytes32 indexed order, address indexed payer, bytes32 resultsRoot, uint64 fuel, uint8 replicas, uint96 paid
+        bytes32 indexed order, address indexed payer, bytes32 resultsRoot, uint64 fuel, uint96 paid, bytes32[] credits
     );
-    /// @notice What one replica of a settled order was credited, gross of royalty (zero if its row could not be paid).
-    event ReplicaSettled(bytes32 indexed order, address indexed payee, uint96 paid);
     event RoyaltyCredited(address indexed author, address indexed payee, uint96 amount);
     event Staked(address indexed provider, uint96 amount);
     event UnstakeRequested(address indexed provider, uint40 unbondingAt);
@@ -186,16 +190,16 @@ interface IVault {
 
     /// @notice Settles an order by a quorum of equal signed Results, without the requestor.
     /// @param orderSignature The payer key's compact signature (r, vs; EIP-2098).
-    /// @param members Bit i set: leaf i of the roster is a row; clear: its hash is next in `otherLeafHashes`.
     /// @param rows Packed: leaf (61: provider 20, owed 12, flat 12, rate 12, epoch 3, lane number 2),
     /// nonce (32), compact signature (64); 157 bytes a row.
+    /// @param members Bit i set: leaf i of the roster is a row; clear: its hash is next in `otherLeafHashes`.
     function settleQuorum(
         WorkOrder calldata order,
         bytes calldata orderSignature,
-        bytes32 resultsRoot,
         uint64 fuel,
-        uint8 members,
+        bytes32 resultsRoot,
         bytes calldata rows,
+        uint8 members,
         bytes32[] calldata otherLeafHashes
     ) external returns (uint96 paid);
 

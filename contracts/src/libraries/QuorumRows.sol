@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
+import {Signatures} from "./Signatures.sol";
+
 /// @notice One row of a settlement by quorum: where its 157 bytes start in the calldata. A roster leaf (61: provider
 /// 20, owed 12, flat 12, rate 12, epoch 3, lane number 2), then a nonce (32) and a compact signature (64).
 type QuorumRow is uint256;
@@ -34,9 +36,9 @@ library QuorumRows {
         return uint16(bytes2(_word(row, 59)));
     }
 
-    /// @notice The compact signature: r, then y-parity and s.
-    function signature(QuorumRow row) internal pure returns (bytes32 r, bytes32 vs) {
-        return (_word(row, 93), _word(row, 125));
+    /// @notice Who signed `result` with the row's compact signature (r, then y-parity and s); zero if nobody did.
+    function signer(QuorumRow row, bytes32 result) internal view returns (address) {
+        return Signatures.recover(result, _word(row, 93), _word(row, 125));
     }
 
     /// @notice The absolute total the row stands for: what was owed before the order, and the order's price.
@@ -58,59 +60,56 @@ library QuorumRows {
         }
     }
 
-    /// @notice Whether `expected` is the hash of the roster whose leaf i is the next row where bit i of `members` is
-    /// set, and the next of `others` where it is clear, and whether that uses up exactly all of both.
-    function isRoster(bytes32 expected, uint8 members, bytes calldata rows, bytes32[] calldata others)
-        internal
-        pure
-        returns (bool right)
-    {
-        uint256 leaves = rows.length / ROW_BYTES + others.length;
-        // memory-safe: a leaf is 61 bytes of scratch space, the list of hashes lies above the free pointer.
-        assembly ("memory-safe") {
-            let list := mload(0x40)
-            let row := rows.offset
-            let other := others.offset
-            for { let i := 0 } lt(i, leaves) { i := add(i, 1) } {
-                switch and(shr(i, members), 1)
-                case 1 {
-                    calldatacopy(0x00, row, 61)
-                    mstore(add(list, shl(5, i)), keccak256(0x00, 61))
-                    row := add(row, 157)
-                }
-                default {
-                    mstore(add(list, shl(5, i)), calldataload(other))
-                    other := add(other, 0x20)
-                }
-            }
-            right := eq(keccak256(list, shl(5, leaves)), expected)
-            // As many leaves as rows and others together: if the rows come out even, so do the others.
-            right := and(right, eq(row, add(rows.offset, rows.length)))
-        }
-    }
-
-    /// @notice The hash of the rows' seals, each rebuilt from its row's nonce:
+    /// @notice One walk over the roster, whose leaf i is the next row where bit i of `members` is set, and whose hash is
+    /// the next of `others` where it is clear.
+    /// @return right Whether `roster` is the hash of these leaves, and the walk used up exactly all of both.
+    /// @return seals The hash of the rows' seals, each rebuilt from its row's nonce:
     /// `keccak256(abi.encode(order, provider, resultsRoot, fuel, nonce))`.
-    function seals(bytes32 order, bytes32 resultsRoot, uint64 fuel, bytes calldata rows)
-        internal
-        pure
-        returns (bytes32 root)
-    {
+    function walk(
+        bytes32 roster,
+        bytes32 order,
+        bytes32 resultsRoot,
+        uint64 fuel,
+        uint8 members,
+        bytes calldata rows,
+        bytes32[] calldata others
+    ) internal pure returns (bool right, bytes32 seals) {
         uint256 count = rows.length / ROW_BYTES;
-        // memory-safe: five words and the list of seals after them lie above the free pointer.
+        // As many leaves as rows and others together: if the rows come out even, so do the others.
+        uint256 bits = uint256(members) | (1 << (count + others.length));
+        // memory-safe: a leaf is 61 bytes of scratch space; above the free pointer lie the five words of a seal, then
+        // the list of leaves (the caller has checked that there are at most 8), then the list of seals.
         assembly ("memory-safe") {
             let seal := mload(0x40)
-            let list := add(seal, 0xa0)
+            let leaves := add(seal, 0xa0)
+            let list := add(seal, 0x1a0)
+            let row := rows.offset
+            let other := others.offset
             mstore(seal, order)
             mstore(add(seal, 0x40), resultsRoot)
             mstore(add(seal, 0x60), and(fuel, 0xffffffffffffffff))
-            for { let i := 0 } lt(i, count) { i := add(i, 1) } {
-                let row := add(rows.offset, mul(i, 157))
-                mstore(add(seal, 0x20), shr(96, calldataload(row)))
-                mstore(add(seal, 0x80), calldataload(add(row, 61)))
-                mstore(add(list, shl(5, i)), keccak256(seal, 0xa0))
+            for {} gt(bits, 1) { bits := shr(1, bits) } {
+                switch and(bits, 1)
+                case 1 {
+                    calldatacopy(0x00, row, 61)
+                    mstore(leaves, keccak256(0x00, 61))
+                    mstore(add(seal, 0x20), shr(96, mload(0x00)))
+                    mstore(add(seal, 0x80), calldataload(add(row, 61)))
+                    mstore(list, keccak256(seal, 0xa0))
+                    list := add(list, 0x20)
+                    row := add(row, 157)
+                }
+                default {
+                    mstore(leaves, calldataload(other))
+                    other := add(other, 0x20)
+                }
+                leaves := add(leaves, 0x20)
             }
-            root := keccak256(list, shl(5, count))
+            let first := add(seal, 0xa0)
+            right := eq(keccak256(first, sub(leaves, first)), roster)
+            right := and(right, eq(row, add(rows.offset, rows.length)))
+            first := add(seal, 0x1a0)
+            seals := keccak256(first, sub(list, first))
         }
     }
 

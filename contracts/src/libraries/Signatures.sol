@@ -29,6 +29,13 @@ library Signatures {
     /// @notice The same for 64 bytes of calldata; any other length recovers zero.
     function recover(bytes32 digest, bytes calldata signature) internal view returns (address) {
         if (signature.length != 64) return address(0);
-        return recover(digest, bytes32(signature[:32]), bytes32(signature[32:]));
+        bytes32 r;
+        bytes32 vs;
+        // memory-safe: no memory at all. Slices would check again what the line above did.
+        assembly ("memory-safe") {
+            r := calldataload(signature.offset)
+            vs := calldataload(add(signature.offset, 0x20))
+        }
+        return recover(digest, r, vs);
     }
 }

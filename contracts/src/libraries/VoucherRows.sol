@@ -20,6 +20,14 @@ library VoucherRows {
         }
     }
 
+    /// @notice The byte that says how many rows follow. The caller has checked the length.
+    function countAt(bytes calldata records, uint256 offset) internal pure returns (uint256 count) {
+        // memory-safe: no memory at all.
+        assembly ("memory-safe") {
+            count := byte(0, calldataload(add(records.offset, offset)))
+        }
+    }
+
     /// @notice The compact signature: r, then y-parity and s.
     function signature(VoucherRow row) internal pure returns (bytes32 r, bytes32 vs) {
         return (_word(row, 0), _word(row, 32));

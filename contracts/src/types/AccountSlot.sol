@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
+import {IVault} from "../interfaces/IVault.sol";
+
 /// @notice One account in one word: u96 balance | u96 stake | u40 unbonding at | u1 bound | u1 owns keys.
 /// Low bits first. The two flags copy what the key table says, so that a caller's own slot answers
 /// "may this account act?" without a second storage read.
@@ -45,6 +47,17 @@ library AccountSlotLibrary {
     /// @notice True when some key is bound to this account.
     function ownsKeys(AccountSlot slot) internal pure returns (bool) {
         return AccountSlot.unwrap(slot) & OWNS_KEYS != 0;
+    }
+
+    /// @notice The slot with `amount` added to the balance, its lowest bits. Reverts where a hostile token made sums
+    /// overflow that cannot otherwise.
+    function plus(AccountSlot slot, uint256 amount) internal pure returns (AccountSlot) {
+        // unchecked: amounts are sums of a few hundred values of 96 bits.
+        unchecked {
+            uint256 sum = slot.balance() + amount;
+            if (sum > type(uint96).max) revert IVault.AmountTooLarge(sum);
+            return AccountSlot.wrap(AccountSlot.unwrap(slot) + amount);
+        }
     }
 
     function withBalance(AccountSlot slot, uint96 amount) internal pure returns (AccountSlot) {

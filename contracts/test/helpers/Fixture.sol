@@ -306,7 +306,7 @@ abstract contract Fixture is Assertions {
         bytes memory signature = orderSignature(p);
         bytes memory rows = rowsOf(p, members);
         bytes32[] memory others = othersOf(p, members);
-        return vault.settleQuorum(p.order, signature, p.resultsRoot, p.fuel, members, rows, others);
+        return vault.settleQuorum(p.order, signature, p.fuel, p.resultsRoot, rows, members, others);
     }
 
     /// @dev Everything is built before the expectation, which holds for the very next call.
@@ -315,6 +315,6 @@ abstract contract Fixture is Assertions {
         bytes memory rows = rowsOf(p, members);
         bytes32[] memory others = othersOf(p, members);
         refuses(why);
-        vault.settleQuorum(p.order, signature, p.resultsRoot, p.fuel, members, rows, others);
+        vault.settleQuorum(p.order, signature, p.fuel, p.resultsRoot, rows, members, others);
     }
 }

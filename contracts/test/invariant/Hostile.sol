@@ -120,7 +120,7 @@ contract Hostile is Honest {
         }
         bytes memory data = abi.encodeCall(
             vault.settleQuorum,
-            (p.order, orderSignature(p), p.resultsRoot, p.fuel, members, rowsOf(p, members), othersOf(p, members))
+            (p.order, orderSignature(p), p.fuel, p.resultsRoot, rowsOf(p, members), members, othersOf(p, members))
         );
         _mustFail(stranger.who, address(vault), data);
     }

@@ -4,6 +4,7 @@ pragma solidity ^0.8.28;
 import {Earmarks, IVault, Voucher} from "../../../src/interfaces/IVault.sol";
 import {Fixture} from "../../helpers/Fixture.sol";
 import {HostileToken} from "../../helpers/HostileTokens.sol";
+import {Vm} from "../../helpers/Vm.sol";
 
 contract ClaimTest is Fixture {
     function claim(bytes memory list, address payTo) internal returns (uint96) {
@@ -26,9 +27,13 @@ contract ClaimTest is Fixture {
         channel(payer, payee.who, LANE, 5 * UNIT);
         fund(payee.who, UNIT);
         bytes memory list = records(LANE, row(payer.pk, payee.who, LANE, 2 * UNIT, 0));
-        vm.expectEmit(true, true, true, true, address(vault));
-        emit IVault.Withdrawn(payee.who, stranger.who, 3 * UNIT);
+        vm.recordLogs();
         eq(claim(list, stranger.who), 2 * UNIT, "credited");
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        eq(logs.length, 2, "the claim and the token's own log");
+        eq(logs[1].emitter, address(token), "the token's");
+        eq(uint256(logs[1].topics[1]), uint160(address(vault)), "from the vault");
+        eq(abi.decode(logs[1].data, (uint256)), 3 * UNIT, "of the whole balance");
         eq(balanceOf(payee.who), 0, "balance");
         eq(token.balanceOf(stranger.who), 3 * UNIT, "tokens");
         eq(claim(list, stranger.who), 0, "again");
@@ -79,6 +84,8 @@ contract ClaimTest is Fixture {
         ];
         for (uint256 i; i < modes.length; ++i) {
             bad.become(modes[i]);
+            vm.expectEmit(true, true, true, true, address(own));
+            emit IVault.PayoutFailed(payee.who, payee.who, 300);
             vm.prank(payee.who);
             eq(own.claim(list, payee.who), i == 0 ? 300 : 0, "credited once");
             (uint96 balance,,) = own.accountOf(payee.who);

@@ -11,7 +11,7 @@ contract DepositTest is Fixture {
         vm.startPrank(payer.who);
         token.approve(address(vault), 5 * UNIT);
         vm.expectEmit(true, true, true, true, address(vault));
-        emit IVault.Deposited(payee.who, payer.who, 5 * UNIT);
+        emit IVault.Deposited(payee.who, 5 * UNIT);
         eq(vault.deposit(payee.who, 5 * UNIT), 5 * UNIT, "credited");
         vm.stopPrank();
         eq(balanceOf(payee.who), 5 * UNIT, "beneficiary");
@@ -32,9 +32,15 @@ contract DepositTest is Fixture {
 
     function test_SYM_05a_a_bound_key_may_not_deposit() public {
         bindKey(payer.who, stranger);
+        token.mint(stranger.who, 2);
+        vm.prank(stranger.who);
+        token.approve(address(vault), 2);
         refuses(abi.encodeWithSelector(IVault.KeyIsBound.selector, stranger.who));
         vm.prank(stranger.who);
         vault.deposit(stranger.who, 1);
+        refuses(abi.encodeWithSelector(IVault.KeyIsBound.selector, stranger.who));
+        vm.prank(stranger.who);
+        vault.deposit(payer.who, 1);
     }
 
     function test_SYM_01_the_vault_never_holds_more_than_96_bits() public {

@@ -16,14 +16,13 @@ contract SettleQuorumTest is Fixture {
         bytes memory signature = orderSignature(p);
         bytes memory rows = rowsOf(p, 5);
         bytes32[] memory others = othersOf(p, 5);
+        bytes32[] memory credits = new bytes32[](2);
+        credits[0] = word(p.leaves[0].provider.who, PRICE);
+        credits[1] = word(p.leaves[2].provider.who, PRICE);
         vm.expectEmit(true, true, true, true, address(vault));
-        emit IVault.ReplicaSettled(digest, p.leaves[0].provider.who, PRICE);
-        vm.expectEmit(true, true, true, true, address(vault));
-        emit IVault.ReplicaSettled(digest, p.leaves[2].provider.who, PRICE);
-        vm.expectEmit(true, true, true, true, address(vault));
-        emit IVault.ResultsSettled(digest, payer.who, p.resultsRoot, p.fuel, 2, 2 * PRICE);
+        emit IVault.ResultsSettled(digest, payer.who, p.resultsRoot, p.fuel, 2 * PRICE, credits);
         vm.prank(stranger.who);
-        eq(vault.settleQuorum(p.order, signature, p.resultsRoot, p.fuel, 5, rows, others), 2 * PRICE, "paid");
+        eq(vault.settleQuorum(p.order, signature, p.fuel, p.resultsRoot, rows, 5, others), 2 * PRICE, "paid");
         eq(balanceOf(p.leaves[0].provider.who), PRICE, "first");
         eq(balanceOf(p.leaves[2].provider.who), PRICE, "third");
         eq(claimedOf(payer.who, p.leaves[2].provider.who, laneFor(0, p.leaves[2].laneNumber)), PRICE, "claimed");
@@ -105,13 +104,25 @@ contract SettleQuorumTest is Fixture {
         bytes32 digest = vault.hashOrder(p.order);
         bytes memory signature = orderSignature(p);
         bytes memory rows = rowsOf(p, 7);
+        bytes32[] memory credits = new bytes32[](3);
+        credits[0] = word(p.leaves[0].provider.who, 0);
+        credits[1] = word(p.leaves[1].provider.who, 0);
+        credits[2] = word(p.leaves[2].provider.who, PRICE);
         vm.expectEmit(true, true, true, true, address(vault));
-        emit IVault.ReplicaSettled(digest, p.leaves[0].provider.who, 0);
-        vm.expectEmit(true, true, true, true, address(vault));
-        emit IVault.ReplicaSettled(digest, p.leaves[1].provider.who, 0);
-        vm.expectEmit(true, true, true, true, address(vault));
-        emit IVault.ReplicaSettled(digest, p.leaves[2].provider.who, PRICE);
-        eq(vault.settleQuorum(p.order, signature, p.resultsRoot, p.fuel, 7, rows, new bytes32[](0)), PRICE, "paid");
+        emit IVault.ResultsSettled(digest, payer.who, p.resultsRoot, p.fuel, PRICE, credits);
+        eq(vault.settleQuorum(p.order, signature, p.fuel, p.resultsRoot, rows, 7, new bytes32[](0)), PRICE, "paid");
+    }
+
+    /// @dev A total is compared in 256 bits: one that does not fit in 96 pays the whole earmark, and does not wrap.
+    function test_SYM_08a_a_total_above_96_bits_pays_the_earmark() public {
+        Plan memory p = plan(3, 2, DEEP, bytes22(0));
+        for (uint256 i; i < 3; ++i) {
+            p.leaves[i].owed = type(uint96).max;
+            p.leaves[i].flat = 1;
+            p.leaves[i].rate = 0;
+        }
+        p.order.roster = rosterOf(p.leaves);
+        eq(settle(p, 3), 2 * DEEP, "paid");
     }
 
     function test_SYM_08a_fuel_above_the_maximum() public {
@@ -195,13 +206,13 @@ contract SettleQuorumTest is Fixture {
         uint8[5] memory wrong = [0, 7, 5, 0x81, 0x83];
         for (uint256 i; i < wrong.length; ++i) {
             refuses(IVault.BadRoster.selector);
-            vault.settleQuorum(p.order, signature, p.resultsRoot, p.fuel, wrong[i], rows, others);
+            vault.settleQuorum(p.order, signature, p.fuel, p.resultsRoot, rows, wrong[i], others);
         }
         refuses(abi.encodeWithSelector(IVault.BadRow.selector, 2));
-        vault.settleQuorum(p.order, signature, p.resultsRoot, p.fuel, 3, bytes.concat(rows, hex"00"), others);
+        vault.settleQuorum(p.order, signature, p.fuel, p.resultsRoot, bytes.concat(rows, hex"00"), 3, others);
         others[0] = bytes32(uint256(others[0]) ^ 1);
         refuses(IVault.BadRoster.selector);
-        vault.settleQuorum(p.order, signature, p.resultsRoot, p.fuel, 3, rows, others);
+        vault.settleQuorum(p.order, signature, p.fuel, p.resultsRoot, rows, 3, others);
     }
 
     /// @dev Every byte of a row is covered: by the roster (leaf), the seals (nonce) or the signature itself.
@@ -214,7 +225,7 @@ contract SettleQuorumTest is Fixture {
         position %= rows.length;
         rows[position] = bytes1(uint8(rows[position]) ^ change);
         (bool ok, bytes memory data) = address(vault)
-            .call(abi.encodeCall(vault.settleQuorum, (p.order, signature, p.resultsRoot, p.fuel, 3, rows, others)));
+            .call(abi.encodeCall(vault.settleQuorum, (p.order, signature, p.fuel, p.resultsRoot, rows, 3, others)));
         yes(!ok, "reverted");
         bytes4 why = bytes4(data);
         yes(why == (position % 157 < 61 ? IVault.BadRoster.selector : IVault.BadRow.selector), "the right error");
@@ -232,7 +243,7 @@ contract SettleQuorumTest is Fixture {
         }
         bytes32[] memory others = othersOf(p, 5);
         refuses(abi.encodeWithSelector(IVault.BadRow.selector, 0));
-        vault.settleQuorum(p.order, signature, p.resultsRoot, p.fuel, 5, rows, others);
+        vault.settleQuorum(p.order, signature, p.fuel, p.resultsRoot, rows, 5, others);
     }
 
     function test_SYM_08_a_copied_result_without_its_own_seal_does_not_settle() public {
@@ -245,7 +256,7 @@ contract SettleQuorumTest is Fixture {
         bytes memory forged = rowsOf(p, 3);
         bytes memory mixed = bytes.concat(slice(honest, 0, 157), slice(forged, 157, 314));
         refuses(abi.encodeWithSelector(IVault.BadRow.selector, 0));
-        vault.settleQuorum(p.order, signature, p.resultsRoot, p.fuel, 3, mixed, others);
+        vault.settleQuorum(p.order, signature, p.fuel, p.resultsRoot, mixed, 3, others);
     }
 
     function test_SYM_08_another_root_or_fuel_than_the_signed_does_not_settle() public {
@@ -254,9 +265,9 @@ contract SettleQuorumTest is Fixture {
         bytes memory rows = rowsOf(p, 3);
         bytes32[] memory others = othersOf(p, 3);
         refuses(abi.encodeWithSelector(IVault.BadRow.selector, 0));
-        vault.settleQuorum(p.order, signature, keccak256("other"), p.fuel, 3, rows, others);
+        vault.settleQuorum(p.order, signature, p.fuel, keccak256("other"), rows, 3, others);
         refuses(abi.encodeWithSelector(IVault.BadRow.selector, 0));
-        vault.settleQuorum(p.order, signature, p.resultsRoot, p.fuel + 1, 3, rows, others);
+        vault.settleQuorum(p.order, signature, p.fuel + 1, p.resultsRoot, rows, 3, others);
     }
 
     function test_SYM_05_an_order_signed_by_nobody_or_somebody_else_pays_nothing() public {
@@ -264,9 +275,9 @@ contract SettleQuorumTest is Fixture {
         bytes memory rows = rowsOf(p, 3);
         bytes32[] memory others = othersOf(p, 3);
         refuses(IVault.BadSignature.selector);
-        vault.settleQuorum(p.order, new bytes(64), p.resultsRoot, p.fuel, 3, rows, others);
+        vault.settleQuorum(p.order, new bytes(64), p.fuel, p.resultsRoot, rows, 3, others);
         refuses(IVault.BadSignature.selector);
-        vault.settleQuorum(p.order, new bytes(65), p.resultsRoot, p.fuel, 3, rows, others);
+        vault.settleQuorum(p.order, new bytes(65), p.fuel, p.resultsRoot, rows, 3, others);
         p.payer = stranger;
         eq(settle(p, 3), 0, "a stranger has nothing allocated");
     }
@@ -280,7 +291,7 @@ contract SettleQuorumTest is Fixture {
         p.order.royalty = 0;
         // Another royalty is another order, signed by nobody with an earmark; its seals differ too.
         refuses(abi.encodeWithSelector(IVault.BadRow.selector, 0));
-        vault.settleQuorum(p.order, signature, p.resultsRoot, p.fuel, 3, rows, others);
+        vault.settleQuorum(p.order, signature, p.fuel, p.resultsRoot, rows, 3, others);
     }
 
     function test_SYM_16_royalties_of_a_quorum_go_to_the_author() public {
@@ -292,7 +303,7 @@ contract SettleQuorumTest is Fixture {
         bytes32[] memory others = othersOf(p, 6);
         vm.expectEmit(true, true, true, true, address(vault));
         emit IVault.RoyaltyCredited(author, p.leaves[1].provider.who, share);
-        eq(vault.settleQuorum(p.order, signature, p.resultsRoot, p.fuel, 6, rows, others), 2 * PRICE, "paid, gross");
+        eq(vault.settleQuorum(p.order, signature, p.fuel, p.resultsRoot, rows, 6, others), 2 * PRICE, "paid, gross");
         eq(balanceOf(author), 2 * share, "author");
         eq(balanceOf(p.leaves[1].provider.who), PRICE - share, "provider");
     }
@@ -313,12 +324,13 @@ contract SettleQuorumTest is Fixture {
         eq(last.topics[0], IVault.ResultsSettled.selector, "event");
         eq(last.topics[1], vault.hashOrder(p.order), "order");
         eq(address(uint160(uint256(last.topics[2]))), payer.who, "payer");
-        (bytes32 root, uint64 fuel, uint8 replicas, uint96 paid) =
-            abi.decode(last.data, (bytes32, uint64, uint8, uint96));
+        (bytes32 root, uint64 fuel, uint96 paid, bytes32[] memory credits) =
+            abi.decode(last.data, (bytes32, uint64, uint96, bytes32[]));
         eq(root, p.resultsRoot, "root");
         eq(fuel, p.fuel, "fuel");
-        eq(replicas, 5, "replicas");
         eq(paid, 5 * PRICE, "paid");
+        eq(credits.length, 5, "replicas");
+        eq(credits[4], word(p.leaves[4].provider.who, PRICE), "payee and amount");
     }
 
     function test_SYM_05_no_replay_of_a_quorum_in_another_vault() public {
@@ -328,7 +340,7 @@ contract SettleQuorumTest is Fixture {
         bytes32[] memory others = othersOf(p, 3);
         IVault other = newVault(address(token), address(court));
         refuses(abi.encodeWithSelector(IVault.BadRow.selector, 0));
-        other.settleQuorum(p.order, signature, p.resultsRoot, p.fuel, 3, rows, others);
+        other.settleQuorum(p.order, signature, p.fuel, p.resultsRoot, rows, 3, others);
     }
 
     function testFuzz_SYM_08a_price_rounds_up_in_256_bits(uint256 rawFlat, uint256 rawRate, uint256 rawFuel) public {
