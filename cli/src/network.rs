@@ -99,6 +99,8 @@ pub(crate) fn node_failure(error: symbolon_node::NodeError) -> Failure {
         NodeError::Funds { .. } => {
             Failure::input(error.to_string()).hint("on a devnet: symbolon devnet fund ADDRESS --tokens N")
         }
+        NodeError::Channel(_) => Failure::chain(error.to_string())
+            .hint("the chain is not the one this data folder knows: a devnet that was started anew needs new folders"),
         NodeError::Net(_) => {
             Failure::input(error.to_string()).hint("choose another address with --listen; port 0 takes a free one")
         }

@@ -9,7 +9,7 @@ use alloy::{
 };
 use serde_json::{Value, json};
 use symbolon_contracts::vault::{self, VaultEvents};
-use symbolon_primitives::OrderDigest;
+use symbolon_primitives::{Amount, OrderDigest};
 
 /// The most events one page holds before it ends at a block's edge.
 pub const MAX_PAGE_EVENTS: usize = 10_000;
@@ -36,13 +36,16 @@ impl EventFilter {
         Self::default()
     }
 
-    /// The settlement of one order: its `ResultsSettled` and `ReplicaSettled`.
+    /// The settlements of one order: each its own `ResultsSettled`.
     #[must_use]
     pub fn settlement_of(order: OrderDigest) -> Self {
-        Self {
-            events: vec![vault::ResultsSettled::SIGNATURE_HASH, vault::ReplicaSettled::SIGNATURE_HASH],
-            indexed: [Some(order.word()), None, None],
-        }
+        Self { events: vec![vault::ResultsSettled::SIGNATURE_HASH], indexed: [Some(order.word()), None, None] }
+    }
+
+    /// Settlements by quorum, of every order.
+    #[must_use]
+    pub fn settlements() -> Self {
+        Self { events: vec![vault::ResultsSettled::SIGNATURE_HASH], ..Self::default() }
     }
 
     /// Claims of one payee.
@@ -72,6 +75,18 @@ impl EventFilter {
         topics.extend(self.indexed.iter().map(|topic| json!(topic)));
         Value::Array(topics)
     }
+}
+
+/// The words of an event, payee (20 bytes) and amount (12) each, in its order:
+/// earmarks of `Opened`, credits of `ResultsSettled`, where zero is a row that
+/// could not be paid.
+pub fn amounts_of_words(words: &[B256]) -> impl Iterator<Item = (Address, Amount)> + '_ {
+    words.iter().map(|word| {
+        let (payee, low) = word.0.split_at(20);
+        let amount = low.iter().fold(0_u128, |sum, byte| sum << 8 | u128::from(*byte));
+        // Twelve bytes are always an amount.
+        (Address::from_slice(payee), Amount::new(amount).unwrap_or(Amount::MAX))
+    })
 }
 
 /// One event, with where it stands on the chain.

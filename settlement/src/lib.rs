@@ -32,7 +32,7 @@ pub mod tx;
 pub use chain::{AccountState, ChainView, ChannelState, Depth, KeyOwner, VaultView};
 pub use claims::{Claim, ClaimPolicy, GasPrice, HeldVoucher, decide};
 pub use contract_error::ContractError;
-pub use events::{ChainEvent, EventFilter, EventPage, Registration};
+pub use events::{ChainEvent, EventFilter, EventPage, Registration, amounts_of_words};
 pub use intent::{Intent, IntentKind};
 pub use rpc::{ChainConfig, ChainError, Header};
 pub use tx::{Receipt, TxConfig, TxError, TxHandle, TxManager};

@@ -13,14 +13,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use symbolon_channel::{
     ChannelTerms, Effect, Effects, Offer, Payee, PayeeInput, Reason, Rejected, SignedVoucher, View, allowance,
 };
-use symbolon_contracts::vault::{ReplicaSettled, VaultEvents};
+use symbolon_contracts::vault::VaultEvents;
 use symbolon_net::PeerId;
 use symbolon_primitives::{
     Address, Agreement, Amount, Epoch, Lane, Leaf, OrderDigest, Signature, SignedOrder, Signer, Timestamp, Voucher,
 };
 use symbolon_quorum::{Evidence, ReplicaInput, Settlement};
 use symbolon_settlement::{
-    ChainError, ChannelState, ClaimPolicy, Depth, EventFilter, GasPrice, HeldVoucher, decide,
+    ChainError, ChannelState, ClaimPolicy, Depth, EventFilter, GasPrice, HeldVoucher, amounts_of_words, decide,
     ops::{self, QuorumRow},
 };
 use symbolon_store::{Direction, VoucherKey, VoucherRow, Write};
@@ -583,17 +583,23 @@ fn code_of(rejected: &Rejected) -> RefusalCode {
     }
 }
 
+/// The order that an event settles, if `me` is among those it credits.
+fn settled_for(event: &VaultEvents, me: Address) -> Option<OrderDigest> {
+    let VaultEvents::ResultsSettled(settled) = event else { return None };
+    let mut payees = amounts_of_words(&settled.credits).map(|(payee, _)| payee);
+    payees.any(|payee| payee == me).then(|| OrderDigest::from_bytes(settled.order.0))
+}
+
 async fn is_settled(context: &Context, order: OrderDigest, from: u64) -> bool {
     let Ok(head) = context.vault.chain().head().await else { return false };
     let me = context.key.address();
     let page = context.vault.events(&EventFilter::settlement_of(order), from, head.number).await;
     // A settlement by others that leaves this replica out pays it nothing.
-    let pays_me = |event: &VaultEvents| matches!(event, VaultEvents::ReplicaSettled(row) if row.payee == me);
+    let pays_me = |event: &VaultEvents| settled_for(event, me).is_some();
     page.is_ok_and(|page| page.events.iter().any(|found| pays_me(&found.event)))
 }
 
 async fn look(context: &Context, channels: &[ChannelRecord], from: u64) -> Result<Found, ChainError> {
-    use alloy_sol_types::SolEvent;
     let chain = context.vault.chain();
     let me = context.key.address();
     let mut views = Vec::with_capacity(channels.len());
@@ -617,17 +623,11 @@ async fn look(context: &Context, channels: &[ChannelRecord], from: u64) -> Resul
         views.push(((payer, lane), view_of(context.vault.channel(payer, me, lane, &anchor).await?)));
     }
     let deep = chain.anchor(Depth::Blocks(context.timing.depth.into())).await?;
-    let filter =
-        EventFilter { events: vec![ReplicaSettled::SIGNATURE_HASH], indexed: [None, Some(me.into_word()), None] };
     let wei_per_gas = deep.base_fee;
     let mut found = Found { views, settled: Vec::new(), next: from, wei_per_gas };
     if from <= deep.number {
-        let page = context.vault.events(&filter, from, deep.number).await?;
-        for event in page.events {
-            if let VaultEvents::ReplicaSettled(row) = event.event {
-                found.settled.push(OrderDigest::from_bytes(row.order.0));
-            }
-        }
+        let page = context.vault.events(&EventFilter::settlements(), from, deep.number).await?;
+        found.settled.extend(page.events.iter().filter_map(|found| settled_for(&found.event, me)));
         found.next = page.next;
     }
     Ok(found)

@@ -29,9 +29,9 @@ use std::{
 use symbolon_executor::Cancel;
 use symbolon_node::{Candidate, DrawRules, Event, JobReport, engine, grouping};
 use symbolon_primitives::{
-    Address, Amount, AmountError, Input, Level, Nonce, OrderDigest, Royalty, U256, Workunit, keccak256,
+    Address, Amount, AmountError, Input, Level, Nonce, OrderDigest, Royalty, Workunit, keccak256,
 };
-use symbolon_settlement::{EventFilter, VaultView, census::census};
+use symbolon_settlement::{EventFilter, VaultView, amounts_of_words, census::census};
 
 /// Tokens each party gets from the devnet.
 const WALLET: &str = "1000";
@@ -562,32 +562,29 @@ async fn credits(vault: &VaultView, network: &NetworkFile, requestor: Address, h
     while from <= head {
         let page = vault.events(&EventFilter::all(), from, head).await.map_err(chain_failure)?;
         for event in page.events {
-            let (payee, amount) = match event.event {
-                VaultEvents::Claimed(claimed) => (claimed.payee, claimed.credited),
-                VaultEvents::ReplicaSettled(row) => {
-                    let order = OrderDigest::from_bytes(row.order.0);
-                    credits.settled.entry(row.payee).or_default().insert(order);
-                    (row.payee, row.paid)
+            match event.event {
+                VaultEvents::Claimed(claimed) => {
+                    let amount = Amount::from_u96(claimed.credited);
+                    add(credits.amounts.entry(claimed.payee).or_default(), amount)?;
                 }
                 VaultEvents::ResultsSettled(settled) => {
-                    credits.fuel.insert(OrderDigest::from_bytes(settled.order.0), settled.fuel);
-                    continue;
+                    let order = OrderDigest::from_bytes(settled.order.0);
+                    credits.fuel.insert(order, settled.fuel);
+                    for (payee, amount) in amounts_of_words(&settled.credits) {
+                        credits.settled.entry(payee).or_default().insert(order);
+                        add(credits.amounts.entry(payee).or_default(), amount)?;
+                    }
                 }
                 VaultEvents::Opened(opened) if opened.key == requestor => {
-                    for word in opened.words {
-                        // The payee's address, then 96 bits of amount.
-                        let low = U256::from_be_slice(word.split_at(20).1);
-                        add(&mut credits.earmarked, Amount::from_u256(low).map_err(not_a_sum)?)?;
+                    for (_, amount) in amounts_of_words(&opened.words) {
+                        add(&mut credits.earmarked, amount)?;
                     }
-                    continue;
                 }
                 VaultEvents::Released(released) if released.key == requestor => {
                     add(&mut credits.released, Amount::from_u96(released.refund))?;
-                    continue;
                 }
-                _ => continue,
-            };
-            add(credits.amounts.entry(payee).or_default(), Amount::from_u96(amount))?;
+                _ => {}
+            }
         }
         if page.next <= from {
             break;
