@@ -32,8 +32,6 @@ contract Vault is IVault {
     uint256 internal constant REWARD_DIVISOR = 20;
     /// @notice ...and at most this, in base units.
     uint96 internal constant MAX_REWARD_BASE = 100e18;
-    /// @notice The most replicas an order may have, reserves included.
-    uint256 internal constant MAX_REPLICAS = 8;
     /// @notice The most bytes a registration may carry.
     uint256 internal constant MAX_REGISTRATION_BYTES = 1024;
 
@@ -308,7 +306,7 @@ contract Vault is IVault {
         address payee;
         uint96 pending;
         for (uint256 offset; offset < records.length;) {
-            address next = address(bytes20(_word(records, offset, 20)));
+            address next = address(bytes20(VoucherRows.headerAt(records, offset, 20)));
             if (next != payee) {
                 _credit(payee, pending);
                 (payee, pending) = (next, 0);
@@ -327,7 +325,7 @@ contract Vault is IVault {
         private
         returns (uint96 credited, uint256 end)
     {
-        bytes32 lane = _word(records, offset, 33);
+        bytes32 lane = VoucherRows.headerAt(records, offset, 33);
         bytes32 domain = DOMAIN_SEPARATOR();
         uint256 bitmap;
         uint256 sum;
@@ -380,7 +378,7 @@ contract Vault is IVault {
     ) external returns (uint96 paid) {
         if (block.timestamp > order.settleBy) revert SettleByPassed(order.settleBy);
         if (fuel > order.maxFuel) revert FuelAboveMaximum(fuel, order.maxFuel);
-        uint256 count = _checkShape(order.quorum, members, rows.length, otherLeafHashes.length);
+        uint256 count = QuorumRows.checkShape(order.quorum, members, rows.length, otherLeafHashes.length);
         bytes32 domain = DOMAIN_SEPARATOR();
         // Its narrow members are all read in this call, and so checked.
         bytes32 digest = Digests.typed(domain, Digests.hashOfWords(order));
@@ -437,25 +435,6 @@ contract Vault is IVault {
             _credit(payee, paid - royalty);
         }
         if (royalty != 0) _creditAuthor(lane, payee, royalty);
-    }
-
-    /// @dev Any two quorums of one roster must share a member (SYM-08a).
-    function _checkShape(uint8 quorum, uint8 members, uint256 rowBytes, uint256 others)
-        private
-        pure
-        returns (uint256 count)
-    {
-        // unchecked: lengths of calldata, far below 2^64 (the decoder refuses others); twice a byte.
-        unchecked {
-            count = rowBytes / QuorumRows.ROW_BYTES;
-            uint256 replicas = count + others;
-            if (quorum < 2) revert QuorumTooSmall(quorum);
-            if (replicas > MAX_REPLICAS) revert TooManyReplicas(replicas);
-            if (2 * uint256(quorum) <= replicas) revert QuorumNotMajority(quorum, replicas);
-            if (count < quorum) revert NotEnoughRows(count, quorum);
-            if (count * QuorumRows.ROW_BYTES != rowBytes) revert BadRow(count);
-            if (members >> replicas != 0) revert BadRoster();
-        }
     }
 
     /// @inheritdoc IVault
@@ -612,17 +591,5 @@ contract Vault is IVault {
     function _narrow(uint256 amount) private pure returns (uint96) {
         if (amount > type(uint96).max) revert AmountTooLarge(amount);
         return uint96(amount);
-    }
-
-    /// @dev The word at `offset`, of which `length` bytes belong to the header that is read.
-    function _word(bytes calldata records, uint256 offset, uint256 length) private pure returns (bytes32 word) {
-        // unchecked: callers pass offsets at or near the calldata's length.
-        unchecked {
-            if (offset + length > records.length) revert BadRecords(offset);
-        }
-        // memory-safe: no memory at all.
-        assembly ("memory-safe") {
-            word := calldataload(add(records.offset, offset))
-        }
     }
 }

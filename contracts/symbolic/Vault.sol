@@ -291,14 +291,9 @@ contract VaultCheck {
         return vault.claimFor(abi.encodePacked(BOB, lane, uint8(1), c.r, c.vs, c.total, c.epoch));
     }
 
-    function check_claim_is_the_one_payment_rule(
-        Claim calldata c,
-        uint96 al,
-        uint96 had,
-        uint24 e,
-        uint40 t,
-        uint96 b
-    ) external {
+    function check_claim_is_the_one_payment_rule(Claim calldata c, uint96 al, uint96 had, uint24 e, uint40 t, uint96 b)
+        external
+    {
         vm.assume(had <= al && uint256(c.vs) & (type(uint256).max >> 1) <= type(uint256).max >> 2);
         account(BOB, b, 0, 0);
         channel(ALICE, BOB, 0, al, had, e, t);

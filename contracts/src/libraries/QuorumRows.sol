@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
+import {IVault} from "../interfaces/IVault.sol";
 import {Signatures} from "./Signatures.sol";
 
 /// @notice One row of a settlement by quorum: where its 157 bytes start in the calldata. A roster leaf (61: provider
@@ -15,6 +16,8 @@ using QuorumRows for QuorumRow global;
 library QuorumRows {
     uint256 internal constant ROW_BYTES = 157;
     uint256 private constant FUEL_UNIT = 1e9;
+    /// @notice The most replicas an order may have, reserves included.
+    uint256 internal constant MAX_REPLICAS = 8;
 
     /// @notice Row `i` of `rows`. The caller has checked the length.
     function rowOf(bytes calldata rows, uint256 i) internal pure returns (QuorumRow row) {
@@ -57,6 +60,25 @@ library QuorumRows {
         // unchecked: a product of 96 and 64 bits, and a sum far below 2^256.
         unchecked {
             return flat + (uint256(rate) * fuel + (FUEL_UNIT - 1)) / FUEL_UNIT;
+        }
+    }
+
+    /// @notice Any two quorums of one roster must share a member (SYM-08a).
+    function checkShape(uint8 quorum, uint8 members, uint256 rowBytes, uint256 others)
+        internal
+        pure
+        returns (uint256 count)
+    {
+        // unchecked: lengths of calldata, far below 2^64 (the decoder refuses others); twice a byte.
+        unchecked {
+            count = rowBytes / ROW_BYTES;
+            uint256 replicas = count + others;
+            if (quorum < 2) revert IVault.QuorumTooSmall(quorum);
+            if (replicas > MAX_REPLICAS) revert IVault.TooManyReplicas(replicas);
+            if (2 * uint256(quorum) <= replicas) revert IVault.QuorumNotMajority(quorum, replicas);
+            if (count < quorum) revert IVault.NotEnoughRows(count, quorum);
+            if (rowBytes % ROW_BYTES != 0) revert IVault.BadRow(count);
+            if (members >> replicas != 0) revert IVault.BadRoster();
         }
     }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
+import {IVault} from "../interfaces/IVault.sol";
+
 /// @notice One voucher of a claim: where its 79 bytes start in the calldata. A compact signature (64), the cumulative
 /// total (12), the epoch (3); payee and lane stand in the header before the rows.
 type VoucherRow is uint256;
@@ -17,6 +19,18 @@ library VoucherRows {
         // memory-safe: no memory at all.
         assembly ("memory-safe") {
             row := add(records.offset, offset)
+        }
+    }
+
+    /// @notice The word at `offset`, of which `length` bytes belong to the header that is read.
+    function headerAt(bytes calldata records, uint256 offset, uint256 length) internal pure returns (bytes32 word) {
+        // unchecked: callers pass offsets at or near the calldata's length.
+        unchecked {
+            if (offset + length > records.length) revert IVault.BadRecords(offset);
+        }
+        // memory-safe: no memory at all.
+        assembly ("memory-safe") {
+            word := calldataload(add(records.offset, offset))
         }
     }
 
