@@ -113,6 +113,27 @@ contract SettleQuorumTest is Fixture {
         eq(vault.settleQuorum(p.order, signature, p.fuel, p.resultsRoot, rows, 7, new bytes32[](0)), PRICE, "paid");
     }
 
+    /// @dev One leaf is named, two rows come, and the missing hash lies behind the calldata's end, where the walk over
+    /// the roster would find it: the second row is no leaf and must not count.
+    function test_SYM_10_a_row_beyond_the_leaves_is_refused() public {
+        Plan memory p = plan(3, 2, DEEP, bytes22(0));
+        Leaf memory outsider = Leaf(stranger, 0, UNIT, 0, 0, 0, keccak256("outside"));
+        for (uint256 i; outsider.provider.who <= p.leaves[0].provider.who; ++i) {
+            outsider.provider = actorOf(uint256(keccak256(abi.encode("outsider", i))));
+        }
+        channel(payer, outsider.provider.who, laneFor(0, 0), DEEP);
+        bytes32 result = vault.hashResult(resultOf(p, 1));
+        bytes memory rows =
+            bytes.concat(rowsOf(p, 1), leafBytes(outsider), outsider.nonce, sign(outsider.provider.pk, result));
+        bytes32[] memory hashes = othersOf(p, 1);
+        bytes32[] memory others = new bytes32[](1);
+        others[0] = hashes[0];
+        bytes memory input =
+            abi.encodeCall(vault.settleQuorum, (p.order, orderSignature(p), p.fuel, p.resultsRoot, rows, 1, others));
+        (bool ok, bytes memory data) = address(vault).call(bytes.concat(input, hashes[1]));
+        yes(!ok && bytes4(data) == IVault.BadRoster.selector, "refused");
+    }
+
     /// @dev A total is compared in 256 bits: one that does not fit in 96 pays the whole earmark, and does not wrap.
     function test_SYM_08a_a_total_above_96_bits_pays_the_earmark() public {
         Plan memory p = plan(3, 2, DEEP, bytes22(0));
