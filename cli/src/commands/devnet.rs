@@ -67,11 +67,17 @@ fn alive(pid: u32) -> bool {
     super::send_signal(&["-0"], &pid.to_string())
 }
 
-async fn up(dir: &Path, port: u16, as_json: bool) -> Result<(), Failure> {
-    if pid(dir).is_some() {
-        return Err(Failure::input(format!("a devnet runs in {} already", dir.display()))
-            .hint("symbolon devnet status, or symbolon devnet down"));
+/// One devnet a folder: its files name the process that ends it.
+fn refuse_second(dir: &Path) -> Result<(), Failure> {
+    if pid(dir).is_none() {
+        return Ok(());
     }
+    Err(Failure::input(format!("a devnet runs in {} already", dir.display()))
+        .hint("symbolon devnet status, or symbolon devnet down"))
+}
+
+async fn up(dir: &Path, port: u16, as_json: bool) -> Result<(), Failure> {
+    refuse_second(dir)?;
     keys::private_dir(dir)?;
     let _ = std::fs::remove_file(dir.join(NETWORK_FILE));
     let exe = std::env::current_exe().map_err(|e| Failure::tool(format!("cannot find this program: {e}")))?;
@@ -153,6 +159,7 @@ async fn serve(dir: &Path, port: u16) -> Result<(), Failure> {
 
 /// Starts anvil, deploys, and writes the network file.
 async fn start(dir: &Path, port: u16) -> Result<Anvil, Failure> {
+    refuse_second(dir)?;
     keys::private_dir(dir)?;
     let contracts =
         std::env::var_os("SYMBOLON_ROOT").map_or_else(|| PathBuf::from("."), PathBuf::from).join("contracts");

@@ -59,9 +59,20 @@ pub(crate) async fn run(args: &ProviderArgs, global: &Global) -> Result<(), Fail
         }
     });
     let tx_config = tx_config(timing.depth, network.devnet);
-    let (provider, net) =
-        Provider::start(config, key, identity, vault, tx_config, events).await.map_err(node_failure)?;
-    let done = provider.run(net, super::stop_requested()).await.map_err(node_failure);
+    let stop = super::stop_requested();
+    tokio::pin!(stop);
+    // Staking waits for the chain, however long that takes: being told to stop does not.
+    let started = tokio::select! {
+        biased;
+        () = &mut stop => None,
+        started = Provider::start(config, key, identity, vault, tx_config, events) => Some(started),
+    };
+    let done = match started {
+        Some(Ok((provider, net))) => provider.run(net, stop).await,
+        Some(Err(error)) => Err(error),
+        None => Ok(()),
+    };
+    let done = done.map_err(node_failure);
     super::finish_printing(printer).await;
     done
 }

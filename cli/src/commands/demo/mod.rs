@@ -93,13 +93,14 @@ pub(crate) async fn run(args: &DemoArgs, global: &Global) -> Result<(), Failure>
     let text = text_path(args.text.as_deref())?;
     let chunks = flite::chunks_of(&text, args.subtasks, false)?;
     let module = flite::module_path(None)?;
+    let script = Script { count, text, chunks, module, started };
     let out = fresh_folder(&args.out)?;
-    let mut stage = Stage { out, keep: args.keep, actors: Vec::new(), devnet: None };
+    let mut stage = Stage { troupe: Troupe { out, keep: args.keep, actors: Vec::new() }, devnet: None };
     let told = tokio::select! {
         // Listening for signals begins before the first child does.
         biased;
         () = super::stop_requested() => Err(Failure::work("stopped")),
-        told = tell(args, &mut stage, count, &text, &chunks, &module, started) => told,
+        told = tell(args, &script, &mut stage) => told,
     };
     let complaints = told.as_ref().map(Report::complaints).unwrap_or_default();
     // Whatever goes wrong from here on ends everybody, too: with the stage.
@@ -132,21 +133,36 @@ pub(crate) async fn run(args: &DemoArgs, global: &Global) -> Result<(), Failure>
     }
 }
 
-/// Everything that has to be cleared away.
-struct Stage {
+/// What is to be told.
+struct Script {
+    /// Providers in all.
+    count: usize,
+    text: PathBuf,
+    chunks: Vec<String>,
+    module: PathBuf,
+    started: Instant,
+}
+
+/// The providers, and where they live.
+struct Troupe {
     out: PathBuf,
     keep: bool,
     actors: Vec<Actor>,
+}
+
+/// Everything that has to be cleared away.
+struct Stage {
+    troupe: Troupe,
     devnet: Option<Process>,
 }
 
 impl Stage {
     async fn clear(&mut self) {
         // All at once, so that the wait is for the slowest of them.
-        for actor in &mut self.actors {
+        for actor in &mut self.troupe.actors {
             actor.process.ask_to_end();
         }
-        for actor in self.actors.drain(..) {
+        for actor in self.troupe.actors.drain(..) {
             actor.process.stop().await;
         }
         if let Some(devnet) = self.devnet.take() {
@@ -156,17 +172,17 @@ impl Stage {
 
     /// Lets everybody go on, and says how to talk to them.
     fn leave_running(&mut self) {
-        let network = self.out.join("devnet").join(NETWORK_FILE);
+        let network = self.troupe.out.join("devnet").join(NETWORK_FILE);
         note("");
         note("The devnet and the nodes go on. Talk to them with:");
         note(&format!("  export SYMBOLON_NETWORK={}", network.display()));
-        let data = self.out.join("requestor");
+        let data = self.troupe.out.join("requestor");
         let password = data.join("password");
         for command in ["vault balance", "channel ls"] {
             note(&format!("  symbolon {command} --data {} --password-file {}", data.display(), password.display()));
         }
         // The devnet last: the providers are the ones who talk to it.
-        let processes = self.actors.drain(..).map(|actor| actor.process).chain(self.devnet.take());
+        let processes = self.troupe.actors.drain(..).map(|actor| actor.process).chain(self.devnet.take());
         let mut ids = Vec::new();
         for process in processes {
             if let Some(id) = process.id() {
@@ -179,28 +195,37 @@ impl Stage {
     }
 }
 
-async fn tell(
-    args: &DemoArgs,
-    stage: &mut Stage,
-    count: usize,
-    text: &Path,
-    chunks: &[String],
-    module: &Path,
-    started: Instant,
-) -> Result<Report, Failure> {
+async fn tell(args: &DemoArgs, script: &Script, stage: &mut Stage) -> Result<Report, Failure> {
     note("starting a devnet and deploying the contracts …");
     let network = start_devnet(stage, args.port).await?;
+    // Its anvil may well outlive a devnet that was killed: nobody else would notice.
+    tokio::select! {
+        told = act(args, script, &mut stage.troupe, &network) => told,
+        failure = ended(stage.devnet.as_mut()) => Err(failure),
+    }
+}
+
+/// Why the devnet ended, once it has.
+async fn ended(devnet: Option<&mut Process>) -> Failure {
+    let Some(devnet) = devnet else { return std::future::pending().await };
+    while devnet.wait(JOB).await.is_none() {}
+    devnet.ended("see the job through").await
+}
+
+async fn act(args: &DemoArgs, script: &Script, troupe: &mut Troupe, network: &NetworkFile) -> Result<Report, Failure> {
+    let Script { count, text, chunks, module, started } = script;
+    let count = *count;
     let vault = network.connect().await?;
     note(&format!("starting {count} providers, one of which lies and one of which dies …"));
-    let requestor_data = stage.out.join("requestor");
+    let requestor_data = troupe.out.join("requestor");
     let requestor = party(&requestor_data)?;
-    start_providers(stage, &network, count, requestor).await?;
-    let wav = stage.out.join("speech.wav");
+    start_providers(troupe, network, count, requestor).await?;
+    let wav = troupe.out.join("speech.wav");
     let silent = args.scenario == Scenario::SilentRequestor;
-    let seed = seed_for(stage, args.redundancy, chunks.len().div_ceil(BATCH))?;
+    let seed = seed_for(troupe, args.redundancy, chunks.len().div_ceil(BATCH))?;
     let mut command: Vec<String> = vec!["flite".into(), text.display().to_string(), wav.display().to_string()];
     let mut option = |name: &str, value: String| command.extend([format!("--{name}"), value]);
-    option("network", stage.out.join("devnet").join(NETWORK_FILE).display().to_string());
+    option("network", troupe.out.join("devnet").join(NETWORK_FILE).display().to_string());
     option("subtasks", args.subtasks.to_string());
     option("batch", BATCH.to_string());
     option("redundancy", args.redundancy.to_string());
@@ -217,7 +242,7 @@ async fn tell(
     let mut process = Process::start("the requestor", &requestor_data, &command, false)?;
     let bar = flite::progress(chunks.len() as u64, false);
     let told = if silent {
-        silent_story(&mut process, &vault, &network, requestor, stage, &bar).await
+        silent_story(&mut process, &vault, network, requestor, troupe, &bar).await
     } else {
         speech_story(&mut process, &bar).await
     };
@@ -232,7 +257,7 @@ async fn tell(
     let speech = if silent { None } else { Some(check_speech(&wav, chunks, module).await?) };
     // Everything is looked at in one block, or the sums would not have to hold.
     let head = vault.chain().head().await.map_err(chain_failure)?;
-    let credited = credits(&vault, &network, requestor, head.number).await?;
+    let credited = credits(&vault, network, requestor, head.number).await?;
     let mut facts = RequestorFacts {
         deposited,
         earmarked: credited.earmarked,
@@ -242,7 +267,7 @@ async fn tell(
     let staked = amount(STAKE)?;
     let part_of = |provider: &Address| job.as_ref().and_then(|job| job.providers.get(provider)).cloned();
     let mut providers = Vec::new();
-    for actor in &mut stage.actors {
+    for actor in &mut troupe.actors {
         actor.hear();
         let part = part_of(&actor.address).unwrap_or_default();
         for number in 0..LANES {
@@ -295,7 +320,7 @@ async fn tell(
         requestor: facts,
         told: job.map(|job| Told { earmarked: job.earmarked, paid: job.paid, released: job.released }),
         providers,
-        chain: chain_facts(&vault, &network, head.number).await?,
+        chain: chain_facts(&vault, network, head.number).await?,
         elapsed_secs: started.elapsed().as_secs(),
     })
 }
@@ -344,13 +369,13 @@ fn fresh_folder(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 async fn start_devnet(stage: &mut Stage, port: u16) -> Result<NetworkFile, Failure> {
-    let dir = stage.out.join("devnet");
+    let dir = stage.troupe.out.join("devnet");
     keys::private_dir(&dir)?;
     let command: Vec<String> = ["devnet", "--dir", &dir.display().to_string(), "serve", "--port", &port.to_string()]
         .map(str::to_owned)
         .to_vec();
     // On the stage before anything is waited for: whoever ends this ends it too.
-    let process = stage.devnet.insert(Process::start("the devnet", &dir, &command, stage.keep)?);
+    let process = stage.devnet.insert(Process::start("the devnet", &dir, &command, stage.troupe.keep)?);
     let file = dir.join(NETWORK_FILE);
     let until = Instant::now() + READY;
     while !file.exists() {
@@ -378,7 +403,7 @@ fn party(data: &Path) -> Result<Address, Failure> {
 
 /// Starts the providers; money goes to them and to the requestor in one block.
 async fn start_providers(
-    stage: &mut Stage,
+    troupe: &mut Troupe,
     network: &NetworkFile,
     count: usize,
     requestor: Address,
@@ -397,7 +422,7 @@ async fn start_providers(
             Role::Honest => format!("provider-{}", index - 1),
         };
         let rate = amount(&format!("0.0{}", 50 + 2 * (index % 20)))?;
-        let data = stage.out.join(&name);
+        let data = troupe.out.join(&name);
         let address = party(&data)?;
         cast.push((name, role, rate, data, address));
     }
@@ -407,7 +432,7 @@ async fn start_providers(
     for (name, role, rate, data, address) in cast {
         let mut command: Vec<String> = vec!["provider".into(), "run".into()];
         let mut option = |name: &str, value: String| command.extend([format!("--{name}"), value]);
-        option("network", stage.out.join("devnet").join(NETWORK_FILE).display().to_string());
+        option("network", troupe.out.join("devnet").join(NETWORK_FILE).display().to_string());
         option("rate", tokens(rate.get()));
         option("stake", STAKE.into());
         match role {
@@ -415,17 +440,17 @@ async fn start_providers(
             Role::Crasher => option("fault", "die".into()),
             Role::Honest => {}
         }
-        let process = Process::start(&name, &data, &command, stage.keep)?;
-        stage.actors.push(Actor { address, role, rate, process, taken: BTreeSet::new(), fuel: BTreeMap::new() });
+        let process = Process::start(&name, &data, &command, troupe.keep)?;
+        troupe.actors.push(Actor { address, role, rate, process, taken: BTreeSet::new(), fuel: BTreeMap::new() });
     }
-    for actor in &mut stage.actors {
+    for actor in &mut troupe.actors {
         actor
             .process
             .expect("stake and register", READY, |event| matches!(event, Event::ProviderReady { .. }).then_some(()))
             .await?;
     }
     // For the table: honest ones first.
-    stage.actors.sort_by_key(|actor| match actor.role {
+    troupe.actors.sort_by_key(|actor| match actor.role {
         Role::Honest => 0,
         Role::Liar => 1,
         Role::Crasher => 2,
@@ -435,12 +460,12 @@ async fn start_providers(
 
 /// A seed under which the liar and the crasher each compute in the first wave,
 /// and every order of the wave still has a quorum of honest members.
-fn seed_for(stage: &Stage, redundancy: u8, orders: usize) -> Result<Nonce, Failure> {
+fn seed_for(troupe: &Troupe, redundancy: u8, orders: usize) -> Result<Nonce, Failure> {
     let stake = amount(STAKE)?;
     let candidates: Vec<Candidate> =
-        stage.actors.iter().map(|actor| Candidate { provider: actor.address, stake, network_group: None }).collect();
+        troupe.actors.iter().map(|actor| Candidate { provider: actor.address, stake, network_group: None }).collect();
     let role = |address: &Address| {
-        stage.actors.iter().find(|actor| actor.address == *address).map_or(Role::Honest, |actor| actor.role)
+        troupe.actors.iter().find(|actor| actor.address == *address).map_or(Role::Honest, |actor| actor.role)
     };
     for number in 0..SEEDS {
         let secret = keccak256(&number.to_be_bytes());
@@ -501,7 +526,7 @@ async fn silent_story(
     vault: &VaultView,
     network: &NetworkFile,
     requestor: Address,
-    stage: &mut Stage,
+    troupe: &mut Troupe,
     bar: &ProgressBar,
 ) -> Result<Story, Failure> {
     let mut deposited = Amount::ZERO;
@@ -529,10 +554,10 @@ async fn silent_story(
     while settled < orders.len() {
         if Instant::now() > until {
             return Err(Failure::work(format!("{settled} of {} orders were settled by quorum", orders.len()))
-                .hint(format!("logs are under {}", stage.out.display())));
+                .hint(format!("logs are under {}", troupe.out.display())));
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
-        stage.actors.iter_mut().for_each(Actor::hear);
+        troupe.actors.iter_mut().for_each(Actor::hear);
         let head = vault.chain().head().await.map_err(chain_failure)?;
         let now = credits(vault, network, requestor, head.number).await?;
         settled = orders.iter().filter(|order| now.fuel.contains_key(*order)).count();
