@@ -47,7 +47,7 @@ contract Vault is IVault {
     mapping(address account => Account) private accounts;
     mapping(address key => KeySlot) private keys;
     /// @inheritdoc IVault
-    mapping(address provider => mapping(bytes32 order => bool)) public slashedFor;
+    mapping(address provider => mapping(bytes32 order => bool)) public isSlashed;
     /// @inheritdoc IVault
     uint96 public burnedStake;
 
@@ -79,7 +79,7 @@ contract Vault is IVault {
     }
 
     /// @inheritdoc IVault
-    function ownerOf(address key) external view returns (address owner, bool revoked) {
+    function ownerOfKey(address key) external view returns (address owner, bool revoked) {
         KeySlot slot = keys[key];
         return (slot.owner(), slot.isRevoked());
     }
@@ -438,7 +438,7 @@ contract Vault is IVault {
     }
 
     /// @inheritdoc IVault
-    function price(uint96 flat, uint96 rate, uint64 fuel) external pure returns (uint256) {
+    function priceOf(uint96 flat, uint96 rate, uint64 fuel) external pure returns (uint256) {
         return QuorumRows.price(flat, rate, fuel);
     }
 
@@ -480,11 +480,11 @@ contract Vault is IVault {
     /// @inheritdoc IVault
     function slash(address provider, bytes32 order, address reporter) external returns (uint96 taken, uint96 reward) {
         if (msg.sender != court) revert NotCourt(msg.sender);
-        if (slashedFor[provider][order]) revert AlreadySlashed(provider, order);
+        if (isSlashed[provider][order]) revert AlreadySlashed(provider, order);
         AccountSlot slot = accounts[provider].slot;
         taken = slot.stake();
         if (taken == 0) revert NoStake(provider);
-        slashedFor[provider][order] = true;
+        isSlashed[provider][order] = true;
         accounts[provider].slot = slot.withStake(0).withUnbondingAt(0);
         reward = uint96(taken / REWARD_DIVISOR);
         if (reward > MAX_REWARD_BASE) reward = MAX_REWARD_BASE;

@@ -321,6 +321,6 @@ contract VaultCheck {
     }
 
     function check_price_of_the_vault_is_the_librarys(uint96 flat, uint96 rate) external view {
-        assert(vault.price(flat, rate, 0) == flat);
+        assert(vault.priceOf(flat, rate, 0) == flat);
     }
 }

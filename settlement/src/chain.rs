@@ -351,8 +351,8 @@ impl VaultView {
     ///
     /// # Errors
     /// [`ChainError`] when no endpoint answers.
-    pub async fn slashed_for(&self, provider: Address, order: OrderDigest, at: &Header) -> Result<bool, ChainError> {
-        self.chain.call(self.address, &vault::slashedForCall { provider, order: order.word() }, at).await
+    pub async fn is_slashed(&self, provider: Address, order: OrderDigest, at: &Header) -> Result<bool, ChainError> {
+        self.chain.call(self.address, &vault::isSlashedCall { provider, order: order.word() }, at).await
     }
 }
 

@@ -6,7 +6,32 @@ use alloy::{
     sol_types::{GenericContractError, SolInterface},
 };
 use std::fmt;
-use symbolon_contracts::{court::CourtErrors, factory::FactoryErrors, token::DevTokenErrors, vault::VaultErrors};
+use symbolon_contracts::{court::CourtErrors, factory::FactoryErrors, vault::VaultErrors};
+use token::TokenErrors;
+
+/// What settlement tokens revert with. The vault hands none of it on, but a direct call does.
+mod token {
+    #![allow(missing_docs)]
+    alloy::sol! {
+        #[derive(Debug, PartialEq, Eq)]
+        interface Token {
+            // ERC-6093, which names them for every ERC-20.
+            error ERC20InsufficientBalance(address sender, uint256 balance, uint256 needed);
+            error ERC20InvalidSender(address sender);
+            error ERC20InvalidReceiver(address receiver);
+            error ERC20InsufficientAllowance(address spender, uint256 allowance, uint256 needed);
+            error ERC20InvalidApprover(address approver);
+            error ERC20InvalidSpender(address spender);
+            // Those of the devnet's token, and of many lean ones.
+            error InsufficientBalance();
+            error InsufficientAllowance();
+            error InvalidPermit();
+            error PermitExpired();
+            error TotalSupplyOverflow();
+        }
+    }
+    pub use Token::*;
+}
 
 /// A contract's refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +43,8 @@ pub enum ContractError {
     Court(CourtErrors),
     /// The factory's.
     Factory(FactoryErrors),
-    /// The token's, where it uses the usual errors (ERC-6093).
-    Token(DevTokenErrors),
+    /// The token's, where it uses the usual errors (ERC-6093, or their short forms).
+    Token(TokenErrors),
     /// A `require` with a text, as older tokens have it.
     Text(String),
     /// A Solidity panic: a fault in the contract.
@@ -41,7 +66,7 @@ impl ContractError {
         if let Ok(error) = FactoryErrors::abi_decode(data) {
             return Self::Factory(error);
         }
-        if let Ok(error) = DevTokenErrors::abi_decode(data) {
+        if let Ok(error) = TokenErrors::abi_decode(data) {
             return Self::Token(error);
         }
         match GenericContractError::abi_decode(data) {
@@ -54,7 +79,7 @@ impl ContractError {
     /// What to do about it, where there is something.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
-        use DevTokenErrors as T;
+        use TokenErrors as T;
         use VaultErrors as V;
         Some(match self {
             Self::Vault(V::InsufficientBalance(_)) => "deposit more, or release expired channels first",
@@ -66,9 +91,13 @@ impl ContractError {
             Self::Vault(V::UnstakeNotRequested(_)) => "request the unstake first",
             Self::Vault(V::NotKeyOwner(_)) => "send it from the account that owns the key",
             Self::Vault(V::KeyIsRevoked(_) | V::KeyIsBound(_) | V::KeyCannotBeBound(_)) => "use a fresh key",
-            Self::Token(T::ERC20InsufficientAllowance(_)) => "approve the vault for the amount first",
-            Self::Token(T::ERC20InsufficientBalance(_)) => "the account holds fewer tokens than that",
-            Self::Token(T::ERC2612ExpiredSignature(_)) => "sign the permit again with a later deadline",
+            Self::Token(T::ERC20InsufficientAllowance(_) | T::InsufficientAllowance(_)) => {
+                "approve the vault for the amount first"
+            }
+            Self::Token(T::ERC20InsufficientBalance(_) | T::InsufficientBalance(_)) => {
+                "the account holds fewer tokens than that"
+            }
+            Self::Token(T::PermitExpired(_)) => "sign the permit again with a later deadline",
             _ => return None,
         })
     }
@@ -141,8 +170,8 @@ fn vault_sentence(error: &VaultErrors, f: &mut fmt::Formatter<'_>) -> fmt::Resul
     }
 }
 
-fn token_sentence(error: &DevTokenErrors, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    use DevTokenErrors as T;
+fn token_sentence(error: &TokenErrors, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    use TokenErrors as T;
     match error {
         T::ERC20InsufficientAllowance(e) => {
             write!(f, "{} may move {} base units, {} are needed", e.spender, e.allowance, e.needed)
@@ -154,13 +183,11 @@ fn token_sentence(error: &DevTokenErrors, f: &mut fmt::Formatter<'_>) -> fmt::Re
         T::ERC20InvalidReceiver(e) => write!(f, "the token refuses {} as receiver", e.receiver),
         T::ERC20InvalidSender(e) => write!(f, "the token refuses {} as sender", e.sender),
         T::ERC20InvalidSpender(e) => write!(f, "the token refuses {} as spender", e.spender),
-        T::ERC2612ExpiredSignature(e) => write!(f, "the permit expired at {}", e.deadline),
-        T::ERC2612InvalidSigner(e) => write!(f, "the permit is signed by {}, not by {}", e.signer, e.owner),
-        T::InvalidAccountNonce(e) => write!(f, "{} is at permit nonce {}", e.account, e.currentNonce),
-        T::ECDSAInvalidSignature(_) | T::ECDSAInvalidSignatureLength(_) | T::ECDSAInvalidSignatureS(_) => {
-            f.write_str("the permit's signature is malformed")
-        }
-        T::InvalidShortString(_) | T::StringTooLong(_) => f.write_str("the token's name is malformed"),
+        T::InsufficientAllowance(_) => f.write_str("the allowance is smaller than the amount"),
+        T::InsufficientBalance(_) => f.write_str("the sender holds fewer tokens than the amount"),
+        T::InvalidPermit(_) => f.write_str("the permit's signature does not hold"),
+        T::PermitExpired(_) => f.write_str("the permit has expired"),
+        T::TotalSupplyOverflow(_) => f.write_str("the token's supply would be more than it can count"),
     }
 }
 
@@ -172,7 +199,7 @@ mod tests {
         primitives::{Address, aliases::U96},
         sol_types::{Revert, SolError},
     };
-    use symbolon_contracts::{token, vault};
+    use symbolon_contracts::vault;
 
     #[test]
     fn a_refusal_becomes_a_sentence_with_its_numbers() {
@@ -188,6 +215,9 @@ mod tests {
             needed: U256::from(2),
         };
         assert!(matches!(ContractError::decode(&token.abi_encode()), ContractError::Token(_)));
+        // Of one name with the vault's, but without its numbers.
+        let short = ContractError::decode(&token::InsufficientBalance {}.abi_encode());
+        assert_eq!(short.to_string(), "the sender holds fewer tokens than the amount");
     }
 
     #[test]

@@ -338,7 +338,7 @@ async fn sym_12_two_results_of_one_provider_cost_its_stake() {
     assert_eq!(world.account(key.address()).await.stake, Amount::ZERO);
     assert_eq!(world.account(world.key(2).address()).await.balance, amount(50));
     let head = world.view.head().await.unwrap();
-    assert!(world.vault.slashed_for(key.address(), order, &head).await.unwrap());
+    assert!(world.vault.is_slashed(key.address(), order, &head).await.unwrap());
 }
 
 #[tokio::test]

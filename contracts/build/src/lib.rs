@@ -71,8 +71,8 @@ pub fn compile(root: &Path) -> Result<Vec<Artifact>> {
         .no_libs()
         .remapping(Remapping {
             context: None,
-            name: "@openzeppelin/contracts/".to_owned(),
-            path: "node_modules/@openzeppelin/contracts/".to_owned(),
+            name: "solady/".to_owned(),
+            path: "node_modules/solady/".to_owned(),
         })
         .build()?;
     let project = ProjectBuilder::<SolcCompiler>::default()

@@ -83,7 +83,7 @@ interface IVault {
     event Opened(address indexed key, bytes32 indexed lane, uint40 expiry, bytes32[] words);
     /// @notice One header of a claim: bit i of `paid` is set when row i moved `claimed`. `credited` is the
     /// payee's part, net of royalty. One event for every header, also when nothing in it paid.
-    event Claimed(address indexed payee, bytes32 indexed lane, uint256 paid, uint96 credited);
+    event Claimed(address indexed payee, bytes32 lane, uint256 paid, uint96 credited);
     /// @notice `epoch` is the one that ended; `refund` went to the key's owner.
     event Released(address indexed key, address indexed payee, bytes32 indexed lane, uint24 epoch, uint96 refund);
     event PaidMany(address indexed from, bytes32[] words);
@@ -148,7 +148,7 @@ interface IVault {
     /* ---------- accounts ---------- */
 
     function accountOf(address account) external view returns (uint96 balance, uint96 stake, uint40 unbondingAt);
-    function ownerOf(address key) external view returns (address owner, bool revoked);
+    function ownerOfKey(address key) external view returns (address owner, bool revoked);
     function burnedStake() external view returns (uint96);
 
     /// @notice Pulls tokens from the caller and credits what arrived to the beneficiary.
@@ -213,7 +213,7 @@ interface IVault {
     function withdrawStake() external returns (uint96 amount);
     /// @notice For the court alone: takes the whole stake, once for one order.
     function slash(address provider, bytes32 order, address reporter) external returns (uint96 taken, uint96 reward);
-    function slashedFor(address provider, bytes32 order) external view returns (bool);
+    function isSlashed(address provider, bytes32 order) external view returns (bool);
     /// @notice Announces a provider; it must have a stake. At most 1,024 bytes in all.
     function register(bytes calldata peerId, bytes calldata signature, bytes calldata addresses) external;
 
@@ -224,5 +224,5 @@ interface IVault {
     function hashResult(Result calldata result) external view returns (bytes32);
     function hashBind(Bind calldata consent) external view returns (bytes32);
     function hashRelease(Release calldata consent) external view returns (bytes32);
-    function price(uint96 flat, uint96 rate, uint64 fuel) external pure returns (uint256);
+    function priceOf(uint96 flat, uint96 rate, uint64 fuel) external pure returns (uint256);
 }

@@ -209,7 +209,7 @@ abstract contract Honest is Fixture {
         for (uint256 i; i < PROVIDERS; ++i) {
             (, uint96 claimed, uint24 epoch,) = vault.channelOf(payers[k].who, providers[i].who, lanes[l]);
             p.leaves[i] = Leaf(providers[i], claimed, flat, UNIT / 10, epoch, 1, bytes32(i));
-            _sign(k, i, l, epoch, claimed + vault.price(flat, UNIT / 10, fuel));
+            _sign(k, i, l, epoch, claimed + vault.priceOf(flat, UNIT / 10, fuel));
         }
         sort(p.leaves);
         p.order.roster = rosterOf(p.leaves);

@@ -37,7 +37,7 @@ contract CourtSlashTest is Fixture {
         eq(taken, 100 * UNIT, "taken");
         eq(reward, 5 * UNIT, "reward");
         eq(balanceOf(stranger.who), 5 * UNIT, "reporter");
-        yes(vault.slashedFor(payee.who, first.order), "recorded");
+        yes(vault.isSlashed(payee.who, first.order), "recorded");
     }
 
     function test_SYM_12_two_roots_for_one_order() public {
@@ -118,7 +118,7 @@ contract CourtSlashTest is Fixture {
         court.slash(IVault(address(fake)), first, a, second, a);
         eq(fake.accused(), payee.who, "the fake may believe what it likes");
         eq(stakeOf(payee.who), 100 * UNIT, "the real stake is untouched");
-        yes(!vault.slashedFor(payee.who, first.order), "nothing recorded");
+        yes(!vault.isSlashed(payee.who, first.order), "nothing recorded");
     }
 
     function test_SYM_12_a_dissent_settled_by_a_quorum_is_no_evidence() public {

@@ -18,7 +18,7 @@ contract BindTest is Fixture {
         emit IVault.Bound(payer.who, stranger.who);
         vm.prank(payer.who);
         vault.bind(stranger.who, signature);
-        (address owner, bool revoked) = vault.ownerOf(stranger.who);
+        (address owner, bool revoked) = vault.ownerOfKey(stranger.who);
         eq(owner, payer.who, "owner");
         yes(!revoked, "not revoked");
         refusedBind(payer.who, stranger, abi.encodeWithSelector(IVault.KeyIsBound.selector, stranger.who));
@@ -26,7 +26,7 @@ contract BindTest is Fixture {
     }
 
     function test_SYM_05a_an_account_of_its_own_has_no_owner() public {
-        (address owner, bool revoked) = vault.ownerOf(payer.who);
+        (address owner, bool revoked) = vault.ownerOfKey(payer.who);
         eq(owner, address(0), "owner");
         yes(!revoked, "not revoked");
     }

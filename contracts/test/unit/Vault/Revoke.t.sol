@@ -18,7 +18,7 @@ contract RevokeTest is Fixture {
         refuses(abi.encodeWithSelector(IVault.KeyIsRevoked.selector, stranger.who));
         vault.revoke(stranger.who);
         vm.stopPrank();
-        (address owner, bool revoked) = vault.ownerOf(stranger.who);
+        (address owner, bool revoked) = vault.ownerOfKey(stranger.who);
         eq(owner, payer.who, "still the owner's");
         yes(revoked, "revoked");
         eq(claimOne(stranger, payee.who, LANE, UNIT, 0), UNIT, "existing earmark");

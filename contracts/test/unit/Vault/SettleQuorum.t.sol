@@ -368,7 +368,7 @@ contract SettleQuorumTest is Fixture {
         uint96 flat = uint96(biased(rawFlat, 0, type(uint96).max));
         uint96 rate = uint96(biased(rawRate, 0, type(uint96).max));
         uint64 fuel = uint64(biased(rawFuel, 0, type(uint64).max));
-        uint256 price = vault.price(flat, rate, fuel);
+        uint256 price = vault.priceOf(flat, rate, fuel);
         uint256 product = uint256(rate) * fuel;
         uint256 ceiling = product / 1e9 + (product % 1e9 == 0 ? 0 : 1);
         eq(price, flat + ceiling, "price");

@@ -36,7 +36,7 @@ contract SlashTest is Fixture {
         eq(balanceOf(payee.who), 0, "nothing comes back");
         eq(balanceOf(stranger.who), 5 * UNIT, "reporter");
         eq(vault.burnedStake(), 95 * UNIT, "burned");
-        yes(vault.slashedFor(payee.who, ORDER), "recorded");
+        yes(vault.isSlashed(payee.who, ORDER), "recorded");
     }
 
     function test_SYM_12_the_reward_has_a_limit() public {
@@ -57,7 +57,7 @@ contract SlashTest is Fixture {
     function test_SYM_12_evidence_counts_once_and_stays_good_while_nothing_is_staked() public {
         refuses(abi.encodeWithSelector(IVault.NoStake.selector, payee.who));
         slash(ORDER);
-        yes(!vault.slashedFor(payee.who, ORDER), "not recorded");
+        yes(!vault.isSlashed(payee.who, ORDER), "not recorded");
         stakeAll(payee.who, UNIT);
         slash(ORDER);
         stakeAll(payee.who, UNIT);
