@@ -241,7 +241,7 @@ impl ChainView {
     /// # Errors
     /// [`ChainError`] when the token does not answer as one.
     pub async fn token_balance(&self, token: Address, account: Address, at: &Header) -> Result<U256, ChainError> {
-        self.call(token, &token::balanceOfCall { account }, at).await
+        self.call(token, &token::balanceOfCall { owner: account }, at).await
     }
 
     /// What a vault may move of an account's tokens.
@@ -343,7 +343,7 @@ impl VaultView {
     /// # Errors
     /// [`ChainError`] when no endpoint answers.
     pub async fn owner_of(&self, key: Address, at: &Header) -> Result<KeyOwner, ChainError> {
-        let state = self.chain.call(self.address, &vault::ownerOfCall { key }, at).await?;
+        let state = self.chain.call(self.address, &vault::ownerOfKeyCall { key }, at).await?;
         Ok(KeyOwner { owner: state.owner, revoked: state.revoked })
     }
 

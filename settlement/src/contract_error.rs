@@ -30,7 +30,7 @@ mod token {
             error TotalSupplyOverflow();
         }
     }
-    pub use Token::*;
+    pub(super) use Token::*;
 }
 
 /// A contract's refusal.

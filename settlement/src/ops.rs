@@ -69,7 +69,7 @@ fn bytes(signature: &Signature) -> Bytes {
 /// Allows `vault` to move `amount` of the sender's tokens.
 #[must_use]
 pub fn approve(token_at: Address, vault: Address, amount: Amount, tag: B256) -> Intent {
-    let approve = token::approveCall { spender: vault, value: U256::from(amount.get()) };
+    let approve = token::approveCall { spender: vault, amount: U256::from(amount.get()) };
     call(IntentKind::Approve, token_at, &approve, tag)
 }
 

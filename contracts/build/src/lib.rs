@@ -69,11 +69,7 @@ pub fn compile(root: &Path) -> Result<Vec<Artifact>> {
         .tests(root.join("no-tests"))
         .scripts(root.join("no-scripts"))
         .no_libs()
-        .remapping(Remapping {
-            context: None,
-            name: "solady/".to_owned(),
-            path: "node_modules/solady/".to_owned(),
-        })
+        .remapping(Remapping { context: None, name: "solady/".to_owned(), path: "node_modules/solady/".to_owned() })
         .build()?;
     let project = ProjectBuilder::<SolcCompiler>::default()
         .paths(paths)

@@ -6,9 +6,9 @@
 use serde_json::{Map, Value, json};
 use symbolon_contracts::Bind;
 use symbolon_primitives::{
-    Address, Agreement, AgreementDigest, Amount, B256, Commit, Demand, DemandDigest, Domain, GiveUp, Key, Lane, Offer,
-    OfferDigest, OrderDigest, ProfileId, Release, ResultStatement, ResultsRoot, Royalty, Seal, Signer, Timestamp,
-    U256, Voucher, WorkOrder,
+    Address, Agreement, Amount, B256, Commit, Demand, DemandDigest, Domain, GiveUp, Key, Lane, Offer, OfferDigest,
+    OrderDigest, ProfileId, Release, ResultStatement, ResultsRoot, Royalty, Seal, Signer, Timestamp, U256, Voucher,
+    WorkOrder,
 };
 
 fn domain() -> Domain {
@@ -79,7 +79,8 @@ struct Struct {
 /// `members` are name, type and value in order; what is signed comes from the struct itself, never from them.
 fn case(digest: [u8; 32], members: &[(&str, &str, Value)]) -> (Value, Value) {
     let types = members.iter().map(|(name, kind, _)| json!({ "name": name, "type": kind })).collect();
-    let message: Map<String, Value> = members.iter().map(|(name, _, value)| ((*name).to_owned(), value.clone())).collect();
+    let message: Map<String, Value> =
+        members.iter().map(|(name, _, value)| ((*name).to_owned(), value.clone())).collect();
     let signature = Key::from_bytes(&[0x11; 32]).unwrap().sign(&digest);
     (types, json!({ "message": message, "digest": hex(&digest), "signature": hex(signature.as_bytes()) }))
 }
@@ -160,10 +161,7 @@ fn commit(b: &mut Bytes) -> (Value, Value) {
     let c = Commit { order: OrderDigest::from_bytes(b.word()), seal: Seal::from_bytes(b.word()) };
     case(
         c.digest(&domain()),
-        &[
-            ("order", "bytes32", hex(c.order.as_bytes()).into()),
-            ("seal", "bytes32", hex(c.seal.as_bytes()).into()),
-        ],
+        &[("order", "bytes32", hex(c.order.as_bytes()).into()), ("seal", "bytes32", hex(c.seal.as_bytes()).into())],
     )
 }
 

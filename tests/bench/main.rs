@@ -1,0 +1,45 @@
+//! Measurements that the documents quote: `scripts/bench`.
+//!
+//! Every figure comes from real transactions or runs in this process's own
+//! time, beside a bound or a rival of the same run.
+#![allow(clippy::print_stdout)]
+
+mod gas;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "symbolon-bench", about = "Measures what the documents claim")]
+struct Args {
+    #[command(subcommand)]
+    what: What,
+    /// Print one JSON object instead of a table.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Gas of every money operation: receipts of real transactions on anvil.
+    Gas {
+        /// Write the figures to contracts/snapshots/receipts.json.
+        #[arg(long)]
+        bless: bool,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = match args.what {
+        What::Gas { bless } => gas::run(args.json, bless).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
