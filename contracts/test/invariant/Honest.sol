@@ -71,9 +71,7 @@ abstract contract Honest is Parties {
         observed("quorum")
     {
         uint8[4] memory subsets = [3, 5, 6, 7];
-        _settleHeld(
-            _keepQuorum(k % PAYERS, l % LANES, subsets[subset % 4], rawOwed, uint64(biased(rawFuel, 0, 10e9)))
-        );
+        _settleHeld(_keepQuorum(k % PAYERS, l % LANES, subsets[subset % 4], rawOwed, uint64(biased(rawFuel, 0, 10e9))));
     }
 
     /// @dev An order over all three providers, each owed something on or beside a bound, and the quorum of `members`.

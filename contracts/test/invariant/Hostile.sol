@@ -174,8 +174,7 @@ contract Hostile is Honest {
         Parties.Line memory line = lines[c];
         State memory s = _state(c);
         bytes memory good = consent(line.payee, line.payer.who, line.lane, s.epoch);
-        bytes memory data =
-            abi.encodeCall(vault.release, (line.payer.who, line.lane, closing(line.payee.who, good)));
+        bytes memory data = abi.encodeCall(vault.release, (line.payer.who, line.lane, closing(line.payee.who, good)));
         _mustFail(stranger.who, address(vault), data);
         _mustFail(line.payee.who, address(vault), data);
         if (block.timestamp >= s.expiry) return;
