@@ -8,7 +8,7 @@ import {Parties} from "./Parties.sol";
 /// its own business.
 abstract contract Honest is Parties {
     bytes internal lastEvidence;
-    Actor internal lastBound;
+    Actor public lastBound;
     uint256 internal bindings;
 
     function deposit(uint256 who, uint256 raw) external observed("deposit") {

@@ -16,11 +16,16 @@ import {Parties} from "./Parties.sol";
 ///     quorum    falseQuorum, replayQuorum     wait         (time is everybody's)
 ///     release   snatch                        donate       (nobody's)
 contract Hostile is Honest {
+    /// @dev Around every call that must fail: the test runner records logs of calls that revert, too, which no chain has.
+    event Attempt(bool begins);
+
     /// @dev A call that must fail. Built before the prank, so that the prank hits the call.
     function _mustFail(address who, address target, bytes memory data) internal {
+        emit Attempt(true);
         vm.prank(who);
         (bool ok,) = target.call(data);
         yes(!ok, "refused");
+        emit Attempt(false);
     }
 
     /* ---------- vouchers ---------- */

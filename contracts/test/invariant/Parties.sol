@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
+import {IVault} from "../../src/interfaces/IVault.sol";
 import {Fixture} from "../helpers/Fixture.sol";
 
 /// @notice Who takes part in an invariant run, what each of them holds, and what must be true of every step.
@@ -11,7 +12,7 @@ abstract contract Parties is Fixture {
     uint256 internal constant PAYERS = 3;
     uint256 internal constant PROVIDERS = 3;
     uint256 internal constant LANES = 2;
-    uint256 internal constant CHANNELS = PAYERS * PROVIDERS * LANES;
+    uint256 public constant CHANNELS = PAYERS * PROVIDERS * LANES;
 
     struct Line {
         Actor payer;
@@ -44,9 +45,9 @@ abstract contract Parties is Fixture {
         uint256[] totals;
     }
 
-    Line[] internal lines;
+    Line[] public lines;
     State[CHANNELS] internal last;
-    address[] internal accounts;
+    address[] public accounts;
     Actor[] internal providers;
     Held[] internal book;
     HeldQuorum[] internal quorumBook;
@@ -112,6 +113,14 @@ abstract contract Parties is Fixture {
     function _state(uint256 c) internal view returns (State memory s) {
         Line storage line = lines[c];
         (s.allocated, s.claimed, s.epoch, s.expiry) = vault.channelOf(line.payer.who, line.payee.who, line.lane);
+    }
+
+    function theVault() external view returns (IVault) {
+        return vault;
+    }
+
+    function theToken() external view returns (address) {
+        return address(token);
     }
 
     function held() public view returns (uint256) {

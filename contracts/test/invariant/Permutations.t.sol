@@ -7,6 +7,7 @@ import {Fixture} from "../helpers/Fixture.sol";
 /// when the earmarks are topped up: once each instrument was submitted again after the last top-up, the state is the
 /// same. Twenty schedules a fuzz run: 2,000 by default, 200,000 in the deep profile.
 /// forge-config: default.fuzz.runs = 100
+/// forge-config: deep.fuzz.runs = 10000
 contract PermutationsTest is Fixture {
     uint256 internal constant SCHEDULES = 20;
     uint256 internal constant PROVIDERS = 3;
