@@ -7,8 +7,8 @@ import {Walk} from "./Walk.sol";
 
 /// @notice C17: who reads the logs and the calldata knows the state exactly, after every walk of honest and hostile
 /// parties.
-/// forge-config: default.fuzz.runs = 8
-/// forge-config: deep.fuzz.runs = 500
+/// forge-config: default.fuzz.runs = 5
+/// forge-config: deep.fuzz.runs = 200
 contract EventsTest is Ledger, Walk {
     uint256 internal constant STEPS = 60;
 

@@ -5,8 +5,8 @@ import {Fixture} from "../helpers/Fixture.sol";
 
 /// @notice SYM-09: whatever is signed, by whom it is submitted, how often, in which order, alone or in batches, and
 /// when the earmarks are topped up: once each instrument was submitted again after the last top-up, the state is the
-/// same. Twenty schedules a fuzz run: 2,000 by default, 200,000 in the deep profile.
-/// forge-config: default.fuzz.runs = 100
+/// same. Twenty schedules a fuzz run: 1,000 by default, 200,000 in the deep profile.
+/// forge-config: default.fuzz.runs = 50
 /// forge-config: deep.fuzz.runs = 10000
 contract PermutationsTest is Fixture {
     uint256 internal constant SCHEDULES = 20;

@@ -54,7 +54,7 @@ contract VaultInvariantTest is Assertions, Walk {
     /// @dev An invariant holds trivially where nothing happens: a fixed random walk must have seen every fact, and
     /// called every function.
     function test_SYM_09_the_parties_reach_everything() public {
-        walk(address(parties), 7, 1500);
+        walk(address(parties), 7, 800);
         facts("paid", "paid in full", "clamped", "voucher", "voucher kept");
         facts("claim out", "quorum", "quorum paid", "release", "early release");
         facts("refunded", "revoked", "stake withdrawn", "slashed", "register");
