@@ -151,8 +151,8 @@ abstract contract Ledger is Assertions {
             line.epoch = uint256(epoch) + 1;
             purses[ownerOf(key)].balance += refund;
         } else if (topic == IVault.Claimed.selector) {
-            (uint256 paid, uint96 credited) = abi.decode(log.data, (uint256, uint96));
-            readClaim(addressOf(log.topics[1]), log.topics[2], paid, credited);
+            (bytes32 lane, uint256 paid, uint96 credited) = abi.decode(log.data, (bytes32, uint256, uint96));
+            readClaim(addressOf(log.topics[1]), lane, paid, credited);
         } else if (topic == IVault.ResultsSettled.selector) {
             (,,, bytes32[] memory credits) = abi.decode(log.data, (bytes32, uint64, uint96, bytes32[]));
             readSettlement(addressOf(log.topics[2]), credits);
