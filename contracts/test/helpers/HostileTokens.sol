@@ -15,11 +15,17 @@ contract HostileToken {
         BurnsGas,
         HugeReturn,
         Junk, // returns two
-        Calls // calls back into `target` before moving
+        Calls, // calls back into `target` before moving
+        Bomb, // moves, and returns a megabyte that starts with true
+        Blacklists, // moves nothing from or to who is blocked
+        HidesBalances, // moves, and does not say who has what
+        BombsBalances // moves, and says so in a megabyte
     }
 
-    mapping(address => uint256) public balanceOf;
+    mapping(address => uint256) private balances;
     mapping(address => mapping(address => uint256)) public allowance;
+    mapping(address => bool) public blocked;
+    uint8 public decimals = 18;
     Mode public mode;
     address public target;
     bytes public payload;
@@ -27,8 +33,34 @@ contract HostileToken {
     bool public callbackSucceeded;
     bytes public callbackData;
 
+    function setDecimals(uint8 decimals_) external {
+        decimals = decimals_;
+    }
+
+    function block_(address who) external {
+        (mode, blocked[who]) = (Mode.Blacklists, true);
+    }
+
+    /// @dev What the token has on its own books, whatever it says.
+    function onBooks(address who) external view returns (uint256) {
+        return balances[who];
+    }
+
+    function balanceOf(address who) external view returns (uint256) {
+        if (mode == Mode.HidesBalances) revert("no");
+        if (mode == Mode.BombsBalances) _bomb(balances[who]);
+        return balances[who];
+    }
+
+    /// @dev The token's own account in a vault.
+    function act(address target_, bytes calldata payload_) external returns (bytes memory answer) {
+        bool ok;
+        (ok, answer) = target_.call(payload_);
+        require(ok, "the token's own call failed");
+    }
+
     function mint(address to, uint256 amount) external {
-        balanceOf[to] += amount;
+        balances[to] += amount;
     }
 
     function approve(address spender, uint256 amount) external returns (bool) {
@@ -58,6 +90,7 @@ contract HostileToken {
     function _move(address from, address to, uint256 amount) private {
         Mode m = mode;
         if (m == Mode.Reverts) revert("no");
+        if (m == Mode.Blacklists && (blocked[from] || blocked[to])) revert("blocked");
         if (m == Mode.BurnsGas) for (uint256 i;; ++i) {
             payload.push(0x01);
         }
@@ -72,14 +105,22 @@ contract HostileToken {
         }
         bool moves = m != Mode.False && m != Mode.TrueButStays;
         if (moves) {
-            balanceOf[from] -= m == Mode.FeeOnTop ? amount + amount / 100 : amount;
-            balanceOf[to] += m == Mode.Fee ? amount - amount / 100 : amount;
+            balances[from] -= m == Mode.FeeOnTop ? amount + amount / 100 : amount;
+            balances[to] += m == Mode.Fee ? amount - amount / 100 : amount;
         }
         uint256 answer = m == Mode.False || m == Mode.FalseButMoves ? 0 : (m == Mode.Junk ? 2 : 1);
         if (m == Mode.NoReturn) return;
+        if (m == Mode.Bomb) _bomb(1);
         assembly {
             mstore(0, answer)
             return(0, 32)
+        }
+    }
+
+    function _bomb(uint256 word) private pure {
+        assembly {
+            mstore(0, word)
+            return(0, 1000000)
         }
     }
 }

@@ -1,249 +1,174 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
-import {Earmarks, Result} from "../../src/interfaces/IVault.sol";
-import {Fixture} from "../helpers/Fixture.sol";
+import {Result} from "../../src/interfaces/IVault.sol";
+import {Parties} from "./Parties.sol";
 
-/// @notice Parties that keep to the rules: three payer keys (the last bound to the first's account), three providers,
-/// two lanes, so that eighteen channels are always alive. Every call here must succeed. After each call, here and in
-/// the hostile twin, everything that may only grow is compared with what it was.
-abstract contract Honest is Fixture {
-    uint256 internal constant PAYERS = 3;
-    uint256 internal constant PROVIDERS = 3;
-    uint256 internal constant LANES = 2;
-
-    Actor[] internal payers;
-    Actor[] internal providers;
-    bytes32[] internal lanes;
-    address[] internal accounts;
-
-    uint256 public deposited;
-    uint256 public withdrawn;
-    uint256 public donated;
-    uint96 internal lastBurned;
-    mapping(bytes32 channel => uint96) internal lastClaimed;
-    mapping(bytes32 channel => uint24) internal lastEpoch;
-    mapping(bytes32 channel => mapping(uint24 epoch => uint256)) internal highestSigned;
-
-    /// @dev Every claim ever signed, for replays.
-    bytes[] internal book;
-
-    /// @dev What happened at least once, by name.
-    mapping(bytes32 fact => uint256) public seen;
-
-    function setUp() public virtual override {
-        super.setUp();
-        lanes.push(lane(address(0), 0, 1));
-        lanes.push(lane(author, 3333, 1));
-        for (uint256 i; i < PAYERS; ++i) {
-            payers.push(actorOf(uint256(keccak256(abi.encode("payer", i)))));
-        }
-        for (uint256 i; i < PROVIDERS; ++i) {
-            providers.push(actorOf(uint256(keccak256(abi.encode("provider", i)))));
-        }
-        for (uint256 i; i < PAYERS; ++i) {
-            accounts.push(payers[i].who);
-        }
-        for (uint256 i; i < PROVIDERS; ++i) {
-            accounts.push(providers[i].who);
-        }
-        accounts.push(author);
-        accounts.push(stranger.who);
-        bindKey(payers[0].who, payers[2]);
-        for (uint256 i; i < 2; ++i) {
-            fund(payers[i].who, 1000 * UNIT);
-            deposited += 1000 * UNIT;
-        }
-        for (uint256 i; i < PROVIDERS; ++i) {
-            fund(providers[i].who, 100 * UNIT);
-            deposited += 100 * UNIT;
-            for (uint256 k; k < PAYERS; ++k) {
-                for (uint256 l; l < LANES; ++l) {
-                    vm.prank(ownerOfKey(k));
-                    vault.open(payers[k].who, EXPIRY, one(lanes[l], providers[i].who, 10 * UNIT));
-                }
-            }
-        }
-    }
-
-    /* ---------- what is observed ---------- */
-
-    modifier observed(bytes32 fact) {
-        _;
-        seen[fact]++;
-        _observe();
-    }
-
-    function ownerOfKey(uint256 i) internal view returns (address) {
-        return i == 2 ? payers[0].who : payers[i].who;
-    }
-
-    function _observe() internal {
-        for (uint256 k; k < PAYERS; ++k) {
-            for (uint256 p; p < PROVIDERS; ++p) {
-                for (uint256 l; l < LANES; ++l) {
-                    _observeChannel(k, p, l);
-                }
-            }
-        }
-        uint96 burned = vault.burnedStake();
-        atMost(lastBurned, burned, "burned stake never falls");
-        lastBurned = burned;
-    }
-
-    function _observeChannel(uint256 k, uint256 p, uint256 l) internal {
-        (uint96 allocated, uint96 claimed, uint24 epoch,) = vault.channelOf(payers[k].who, providers[p].who, lanes[l]);
-        bytes32 id = vault.channelId(payers[k].who, providers[p].who, lanes[l]);
-        atMost(claimed, allocated, "claimed is at most allocated");
-        atMost(lastClaimed[id], claimed, "claimed never falls");
-        atMost(lastEpoch[id], epoch, "the epoch never falls");
-        atMost(epoch, uint256(lastEpoch[id]) + 1, "the epoch grows by one");
-        if (claimed > lastClaimed[id]) {
-            atMost(claimed, highestSigned[id][epoch], "nothing is paid above what was signed");
-            seen["paid"]++;
-            if (claimed == allocated) seen["paid in full"]++;
-        }
-        lastClaimed[id] = claimed;
-        lastEpoch[id] = epoch;
-    }
-
-    /// @notice Balances, stakes, open earmarks and burned stake.
-    function liabilities() public view returns (uint256 total) {
-        for (uint256 i; i < accounts.length; ++i) {
-            (uint96 balance, uint96 staked,) = vault.accountOf(accounts[i]);
-            total += uint256(balance) + staked;
-        }
-        for (uint256 k; k < PAYERS; ++k) {
-            for (uint256 p; p < PROVIDERS; ++p) {
-                for (uint256 l; l < LANES; ++l) {
-                    (uint96 allocated, uint96 claimed,,) = vault.channelOf(payers[k].who, providers[p].who, lanes[l]);
-                    total += allocated - claimed;
-                }
-            }
-        }
-        total += vault.burnedStake();
-    }
-
-    function held() public view returns (uint256) {
-        return token.balanceOf(address(vault));
-    }
-
-    /* ---------- what the parties do ---------- */
+/// @notice Parties that keep to the rules; every call here must succeed. A payer may sign any total: its signature is
+/// its own business.
+abstract contract Honest is Parties {
+    bytes internal lastEvidence;
+    Actor public lastBound;
+    uint256 internal bindings;
 
     function deposit(uint256 who, uint256 raw) external observed("deposit") {
         uint96 amount = uint96(biased(raw, 1, 1000 * UNIT));
-        fund(who % 2 == 0 ? payers[0].who : payers[1].who, amount);
-        deposited += amount;
+        _fund(accounts[who % 2], amount);
     }
 
     function withdraw(uint256 who, uint256 raw) external observed("withdraw") {
-        address account = accounts[who % accounts.length];
+        _withdraw(accounts[who % accounts.length], raw);
+    }
+
+    /// @dev The third payer key is bound: its owner withdraws what its account holds.
+    function _withdraw(address account, uint256 raw) internal {
         uint96 amount = uint96(biased(raw, 0, balanceOf(account)));
         if (amount == 0) return;
-        vm.prank(account == payers[2].who ? payers[0].who : account);
+        vm.prank(account == accounts[2] ? accounts[0] : account);
         vault.withdraw(account, account, amount);
         withdrawn += amount;
     }
 
-    function open(uint256 k, uint256 p, uint256 l, uint256 raw, uint256 rawExpiry) external observed("open") {
-        k %= PAYERS;
-        address owner = ownerOfKey(k);
-        uint96 amount = uint96(biased(raw, 0, balanceOf(owner)));
-        uint40 expiry = uint40(biased(rawExpiry, block.timestamp + 1, block.timestamp + 400 days));
-        Earmarks[] memory list = one(lanes[l % LANES], providers[p % PROVIDERS].who, amount);
-        vm.prank(owner);
-        vault.open(payers[k].who, expiry, list);
+    function open(uint256 c, uint256 raw, uint256 rawExpiry) external observed("open") {
+        c %= CHANNELS;
+        uint96 amount = uint96(biased(raw, 0, balanceOf(lines[c].owner)));
+        _open(c, amount, uint40(biased(rawExpiry, block.timestamp + 1, block.timestamp + 400 days)));
     }
 
-    /// @dev A voucher of any value at all: the payer's signature is its own business.
-    function voucher(uint256 k, uint256 p, uint256 l, uint256 raw, bool extreme) external observed("voucher") {
-        address to = providers[p % PROVIDERS].who;
-        bytes memory list = bytes.concat(bytes20(to), _records(k % PAYERS, p % PROVIDERS, l % LANES, raw, extreme));
-        book.push(list);
-        uint96 before = balanceOf(to);
-        uint96 credited = vault.claimFor(list);
-        eq(balanceOf(to), before + credited, "the payee is credited");
+    function _open(uint256 c, uint96 amount, uint40 expiry) internal {
+        Parties.Line memory line = lines[c];
+        vm.prank(line.owner);
+        vault.open(line.payer.who, expiry, one(line.lane, line.payee.who, amount));
+        touched |= 1 << c;
     }
 
-    function claimOut(uint256 k, uint256 p, uint256 l, uint256 raw) external observed("claim out") {
-        address to = providers[p % PROVIDERS].who;
-        bytes memory list = _records(k % PAYERS, p % PROVIDERS, l % LANES, raw, false);
-        uint256 before = token.balanceOf(to);
-        vm.prank(to);
-        vault.claim(list, to);
-        eq(balanceOf(to), 0, "everything is paid out");
-        withdrawn += token.balanceOf(to) - before;
+    function voucher(uint256 c, uint256 raw) external observed("voucher") {
+        c %= CHANNELS;
+        _redeem(_signVoucher(c, _boundary(c, raw)));
     }
 
-    /// @dev One signed voucher as records for its payee: between claimed and allocated, or of any value.
-    function _records(uint256 k, uint256 p, uint256 l, uint256 raw, bool extreme) internal returns (bytes memory) {
-        address to = providers[p].who;
-        (uint96 allocated, uint96 claimed, uint24 epoch,) = vault.channelOf(payers[k].who, to, lanes[l]);
-        uint96 total = uint96(extreme ? biased(raw, 0, type(uint96).max) : biased(raw, claimed, allocated));
-        _sign(k, p, l, epoch, total);
-        bytes memory signed = row(payers[k].pk, to, lanes[l], total, epoch);
-        return records(lanes[l], signed);
+    /// @dev Signed now, submitted by whoever later, if at all.
+    function voucherKept(uint256 c, uint256 raw) external observed("voucher kept") {
+        c %= CHANNELS;
+        _signVoucher(c, _boundary(c, raw));
     }
 
-    function quorum(uint256 k, uint256 l, uint256 subset, uint256 rawFlat, uint256 rawFuel)
+    function claimOut(uint256 c, uint256 raw) external observed("claim out") {
+        c %= CHANNELS;
+        Parties.Line memory line = lines[c];
+        uint256 index = _signVoucher(c, _boundary(c, raw));
+        bytes memory list = records(line.lane, book[index].row);
+        uint256 before = token.balanceOf(line.payee.who);
+        vm.prank(line.payee.who);
+        vault.claim(list, line.payee.who);
+        eq(balanceOf(line.payee.who), 0, "everything is paid out");
+        withdrawn += token.balanceOf(line.payee.who) - before;
+        touched |= 1 << c;
+    }
+
+    function quorum(uint256 k, uint256 l, uint256 subset, uint256 rawOwed, uint256 rawFuel)
         external
         observed("quorum")
     {
-        (k, l) = (k % PAYERS, l % LANES);
         uint8[4] memory subsets = [3, 5, 6, 7];
-        uint8 members = subsets[subset % 4];
-        Plan memory p = _plan(k, l, uint96(biased(rawFlat, 0, 5 * UNIT)), uint64(biased(rawFuel, 0, 10e9)));
-        settle(p, members);
+        _settleHeld(_keepQuorum(k % PAYERS, l % LANES, subsets[subset % 4], rawOwed, uint64(biased(rawFuel, 0, 10e9))));
     }
 
-    function _plan(uint256 k, uint256 l, uint96 flat, uint64 fuel) internal returns (Plan memory p) {
-        p.payer = payers[k];
+    /// @dev An order over all three providers, each owed something on or beside a bound, and the quorum of `members`.
+    function _keepQuorum(uint256 k, uint256 l, uint8 members, uint256 rawOwed, uint64 fuel)
+        internal
+        returns (uint256 index)
+    {
+        Plan memory p = _plan(k, l, rawOwed, fuel);
+        index = quorumBook.length;
+        HeldQuorum storage q = quorumBook.push();
+        q.data = _settlement(p, members);
+        q.settleBy = p.order.settleBy;
+        for (uint256 i; i < PROVIDERS; ++i) {
+            if (!isRow(members, i)) continue;
+            uint256 c = _lineOf(k, _providerAt(p.leaves[i].provider.who), l);
+            uint256 total = p.leaves[i].owed + vault.priceOf(p.leaves[i].flat, p.leaves[i].rate, fuel);
+            q.lines.push(c);
+            q.epochs.push(p.leaves[i].epoch);
+            q.totals.push(total);
+            _noteSigned(c, p.leaves[i].epoch, total);
+        }
+    }
+
+    function _settlement(Plan memory p, uint8 members) internal view returns (bytes memory) {
+        return abi.encodeCall(
+            vault.settleQuorum,
+            (p.order, orderSignature(p), p.fuel, p.resultsRoot, rowsOf(p, members), members, othersOf(p, members))
+        );
+    }
+
+    function _plan(uint256 k, uint256 l, uint256 rawOwed, uint64 fuel) internal view returns (Plan memory p) {
+        p.payer = lines[_lineOf(k, 0, l)].payer;
         p.leaves = new Leaf[](PROVIDERS);
         p.fuel = fuel;
         p.resultsRoot = keccak256("root");
-        p.order.work = keccak256(abi.encode("work", seen["quorum"]));
-        p.order.royalty = bytes22(lanes[l]);
+        p.order.work = keccak256(abi.encode("work", quorumBook.length));
+        p.order.royalty = bytes22(lines[_lineOf(k, 0, l)].lane);
         p.order.quorum = 2;
         p.order.maxFuel = 10e9;
-        p.order.settleBy = uint40(block.timestamp);
+        p.order.settleBy = uint40(block.timestamp + 3 days);
         for (uint256 i; i < PROVIDERS; ++i) {
-            (, uint96 claimed, uint24 epoch,) = vault.channelOf(payers[k].who, providers[i].who, lanes[l]);
-            p.leaves[i] = Leaf(providers[i], claimed, flat, UNIT / 10, epoch, 1, bytes32(i));
-            _sign(k, i, l, epoch, claimed + vault.priceOf(flat, UNIT / 10, fuel));
+            uint256 c = _lineOf(k, i, l);
+            uint96 ofOwed = rawOwed == 0 ? _state(c).claimed : _boundary(c, rawOwed);
+            p.leaves[i] = Leaf(providers[i], ofOwed, UNIT / 10, UNIT / 10, _state(c).epoch, 1, bytes32(i));
         }
         sort(p.leaves);
         p.order.roster = rosterOf(p.leaves);
     }
 
-    function _sign(uint256 k, uint256 p, uint256 l, uint24 epoch, uint256 total) internal {
-        bytes32 id = vault.channelId(payers[k].who, providers[p].who, lanes[l]);
-        if (total > highestSigned[id][epoch]) highestSigned[id][epoch] = total;
+    function _providerAt(address who) internal view returns (uint256 i) {
+        while (providers[i].who != who) ++i;
     }
 
-    function release(uint256 k, uint256 p, uint256 l) external observed("release") {
-        (k, p, l) = (k % PAYERS, p % PROVIDERS, l % LANES);
-        (uint96 allocated, uint96 claimed, uint24 epoch, uint40 expiry) =
-            vault.channelOf(payers[k].who, providers[p].who, lanes[l]);
+    function release(uint256 c) external observed("release") {
+        _release(c % CHANNELS);
+    }
+
+    /// @dev From the expiry on alone, before it with the payee's consent. What is owed stays the same (SYM-01).
+    function _release(uint256 c) internal {
+        Parties.Line memory line = lines[c];
+        State memory s = _state(c);
         bytes memory signature;
-        if (block.timestamp < expiry) {
-            signature = consent(providers[p], payers[k].who, lanes[l], epoch);
+        if (block.timestamp < s.expiry) {
+            signature = consent(line.payee, line.payer.who, line.lane, s.epoch);
             seen["early release"]++;
         }
-        uint96 before = balanceOf(ownerOfKey(k));
-        vm.prank(ownerOfKey(k));
-        uint96 refund = vault.release(payers[k].who, lanes[l], closing(providers[p].who, signature));
-        eq(refund, allocated - claimed, "the owner always gets the rest");
-        eq(balanceOf(ownerOfKey(k)), before + refund, "into its account");
+        uint96 had = balanceOf(line.owner);
+        vm.prank(line.owner);
+        uint96 refund = vault.release(line.payer.who, line.lane, closing(line.payee.who, signature));
+        eq(refund, s.allocated - s.claimed, "C8: the owner always gets the rest");
+        eq(balanceOf(line.owner), had + refund, "into its account, and not more than was open");
+        if (refund != 0) seen["refunded"]++;
+        closed |= 1 << c;
     }
 
     function payMany(uint256 who, uint256 raw) external observed("payMany") {
-        address from = payers[who % 2].who;
+        address from = accounts[who % 2];
         bytes32[] memory words = new bytes32[](2);
         uint96 amount = uint96(biased(raw, 0, balanceOf(from) / 2));
         words[0] = word(providers[who % PROVIDERS].who, amount);
         words[1] = word(from, amount);
         vm.prank(from);
         vault.payMany(words);
+    }
+
+    /// @dev A fresh key for the second payer, sometimes revoked.
+    function bindFresh(uint256 raw) external observed("bind") {
+        lastBound = actorOf(uint256(keccak256(abi.encode("fresh", bindings++))));
+        bindKey(accounts[1], lastBound);
+        (address owner,) = vault.ownerOfKey(lastBound.who);
+        eq(owner, accounts[1], "bound");
+        if (raw % 2 == 0) return;
+        vm.prank(accounts[1]);
+        vault.revoke(lastBound.who);
+        (, bool revoked) = vault.ownerOfKey(lastBound.who);
+        yes(revoked, "revoked");
+        seen["revoked"]++;
     }
 
     function stake(uint256 p, uint256 raw) external observed("stake") {
@@ -254,35 +179,94 @@ abstract contract Honest is Fixture {
         vault.stake(amount);
     }
 
-    function unstake(uint256 p) external observed("unstake") {
+    function unstake(uint256 p, uint256 patience) external observed("unstake") {
         address who = providers[p % PROVIDERS].who;
         (, uint96 staked, uint40 unbondingAt) = vault.accountOf(who);
         if (staked == 0) return;
+        if (unbondingAt > block.timestamp && patience % 2 == 0) vm.warp(unbondingAt);
         vm.startPrank(who);
         if (unbondingAt == 0) {
             vault.requestUnstake();
         } else if (block.timestamp >= unbondingAt) {
-            vault.withdrawStake();
+            eq(vault.withdrawStake(), staked, "the whole stake comes back");
             seen["stake withdrawn"]++;
         }
         vm.stopPrank();
     }
 
-    function equivocate(uint256 p, uint64 fuel) external observed("equivocate") {
-        Actor memory guilty = providers[p % PROVIDERS];
-        if (stakeOf(guilty.who) == 0) return;
+    function register(uint256 p, uint256 length) external observed("register") {
+        address who = providers[p % PROVIDERS].who;
+        if (stakeOf(who) == 0) return;
+        vm.prank(who);
+        vault.register("peer", new bytes(64), new bytes(length % 957));
+    }
+
+    function equivocate(uint256 p, uint256 fuel) external observed("equivocate") {
+        _equivocate(providers[p % PROVIDERS], uint64(fuel));
+    }
+
+    /// @dev Two different Results of one order: the whole stake, a part of it to the reporter, the rest to nobody.
+    function _equivocate(Actor memory guilty, uint64 fuel) internal {
+        uint96 staked = stakeOf(guilty.who);
+        if (staked == 0) return;
         Result memory first = Result(keccak256(abi.encode(seen["slashed"])), bytes32(0), fuel, bytes32(0));
-        Result memory second = first;
-        second = Result(first.order, first.resultsRoot, fuel ^ 1, first.seals);
+        Result memory second = Result(first.order, first.resultsRoot, fuel ^ 1, first.seals);
         bytes memory a = sign(guilty.pk, vault.hashResult(first));
         bytes memory b = sign(guilty.pk, vault.hashResult(second));
+        lastEvidence = abi.encodeCall(court.slash, (vault, first, a, second, b));
+        uint96 had = balanceOf(stranger.who);
         vm.prank(stranger.who);
-        court.slash(vault, first, a, second, b);
-        eq(stakeOf(guilty.who), 0, "the whole stake");
+        (, uint96 taken, uint96 reward) = court.slash(vault, first, a, second, b);
+        eq(taken, staked, "C12: the whole stake");
+        eq(stakeOf(guilty.who), 0, "nothing stays");
+        eq(balanceOf(stranger.who), had + reward, "the reward is the reporter's");
+        eq(vault.burnedStake(), uint256(lastBurned) + taken - reward, "the rest is nobody's");
         seen["slashed"]++;
     }
 
     function wait(uint256 raw) external observed("wait") {
         vm.warp(block.timestamp + biased(raw, 1, 20 days));
+    }
+
+    /* ---------- what a run has to have seen ---------- */
+
+    /// @dev An invariant holds trivially where nothing happens. So every fourth step something does, whatever the fuzzer
+    /// picks: a payment, a clamped payment, a quorum, a release with a refund, a slash.
+    function _mustHappen() internal override {
+        if (steps % 4 != 0) return;
+        uint256 dice = uint256(keccak256(abi.encode(steps, owed, block.timestamp)));
+        uint256 c = dice % CHANNELS;
+        uint256 turn = steps / 4 % 5;
+        if (turn == 0) {
+            State memory s = _topUp(c);
+            _redeem(_signVoucher(c, s.claimed + uint96(biased(dice, 1, s.allocated - s.claimed))));
+        } else if (turn == 1) {
+            State memory s = _topUp(c);
+            _redeem(_signVoucher(c, uint96(biased(dice, uint256(s.allocated) + 1, type(uint96).max))));
+        } else if (turn == 2) {
+            (uint256 k, uint256 l) = (dice % PAYERS, dice % LANES);
+            for (uint256 p; p < PROVIDERS; ++p) {
+                _topUp(_lineOf(k, p, l));
+            }
+            _settleHeld(_keepQuorum(k, l, 7, 0, uint64(dice % 10e9)));
+        } else if (turn == 3) {
+            _topUp(c);
+            _observe();
+            _release(c);
+        } else {
+            Actor memory guilty = providers[dice % PROVIDERS];
+            _fund(guilty.who, UNIT);
+            vm.prank(guilty.who);
+            vault.stake(UNIT);
+            _equivocate(guilty, uint64(dice));
+        }
+        _observe();
+    }
+
+    /// @dev The channel with something open in it.
+    function _topUp(uint256 c) private returns (State memory) {
+        _fund(lines[c].owner, UNIT);
+        _open(c, UNIT, uint40(block.timestamp + 1));
+        return _state(c);
     }
 }
