@@ -29,8 +29,8 @@ int main(void) {
     free(big);
 
     errno = 0;
-    void *huge = give((size_t)0xfff00000);
-    printf("nearly 4 GiB: %s\n", huge ? "given" : strerror(errno));
+    void *huge = give((size_t)0x50000000);
+    printf("a quarter over 1 GiB: %s\n", huge ? "given" : strerror(errno));
 
     // A hundred thousand small pieces of many sizes, freed in another order.
     enum { PIECES = 100000 };
