@@ -3,7 +3,8 @@
 use crate::keys::{KeyCommand, PasswordArgs};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
-use symbolon_primitives::{Address, Amount};
+use symbolon_executor::Profile;
+use symbolon_primitives::{Address, Amount, ContentRef};
 
 /// Rent out idle machines, or rent them: results that agree get paid on chain
 #[derive(Debug, Parser)]
@@ -81,6 +82,24 @@ pub(crate) enum Command {
         after_help = "Example:\n  symbolon exec --dir .::/ --env LANG=C module.wasm -- -o out.txt\n\nThe exit status is the guest's; 134 after a trap, 137 when the fuel ran out."
     )]
     Exec(ExecArgs),
+    /// Say what a module must be and what a run may use: the determinism profile
+    Profile,
+    /// Say whether a module fits the profile, and everything that keeps it from fitting
+    #[command(
+        after_help = "Example:\n  symbolon inspect --json module.wasm\n\nThe exit status is 3 when it does not fit."
+    )]
+    Inspect {
+        /// The WebAssembly module
+        module: PathBuf,
+    },
+    /// Name bytes, keep them, and prove that a part belongs to a name
+    #[command(
+        after_help = "Examples:\n  symbolon content ref story.txt\n  symbolon content prove $(symbolon content put story.txt) --offset 4096 > proof.json\n  symbolon content check proof.json"
+    )]
+    Content {
+        #[command(subcommand)]
+        command: ContentCommand,
+    },
     /// Run the whole story on this machine: devnet, strangers, a spoken text, payment
     Demo(DemoArgs),
 }
@@ -252,6 +271,41 @@ pub(crate) enum ChannelCommand {
     Release,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContentCommand {
+    /// Print the reference of a file, however long (the chunk tree that Swarm uses)
+    Ref {
+        /// The file; - for standard input
+        file: PathBuf,
+    },
+    /// Keep a file in the data folder and print its reference
+    Put {
+        /// The file; - for standard input
+        file: PathBuf,
+    },
+    /// Read kept bytes, checked against their reference
+    Get {
+        /// Their reference
+        reference: ContentRef,
+        /// The file to write; standard output when absent
+        #[arg(long, short, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Print a proof that 32 bytes of kept content belong to its reference
+    Prove {
+        /// The reference
+        reference: ContentRef,
+        /// A byte among the 32
+        #[arg(long)]
+        offset: u64,
+    },
+    /// Check a proof with nothing but the proof, and print the bytes it proves
+    Check {
+        /// The proof; - for standard input
+        proof: PathBuf,
+    },
+}
+
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ExecArgs {
     /// An environment variable for the guest
@@ -263,11 +317,32 @@ pub(crate) struct ExecArgs {
     /// The most fuel to burn
     #[arg(long, default_value_t = 1_000_000_000_000)]
     pub(crate) fuel: u64,
+    /// The most linear memory, such as 256MiB or 1GiB
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
+    pub(crate) memory: u64,
+    /// The determinism profile, by number or id; there is one so far
+    #[arg(long, default_value = "1", value_parser = parse_profile)]
+    pub(crate) profile: Profile,
+    /// How the module is started
+    #[arg(long, value_enum, default_value = "command")]
+    pub(crate) level: LevelArg,
+    /// Write what the run came to as JSON: outcome, fuel, virtual seconds, result root, outputs
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
     /// The WebAssembly module
     pub(crate) module: PathBuf,
     /// The guest's arguments
     #[arg(last = true)]
     pub(crate) args: Vec<String>,
+}
+
+/// How a module is started (SYM-35).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LevelArg {
+    /// `_start`, with folders, streams, arguments and environment.
+    Command,
+    /// `compute(in, out)`: standard input in, standard output out, and nothing else.
+    Compute,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -320,6 +395,27 @@ fn parse_env(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Bytes, with an optional power of 1,024.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit: u64 = match text.get(digits.len()..).unwrap_or_default() {
+        "" | "B" => 1,
+        "K" | "KiB" => 1 << 10,
+        "M" | "MiB" => 1 << 20,
+        "G" | "GiB" => 1 << 30,
+        _ => return Err("expected bytes, or a number followed by KiB, MiB or GiB".into()),
+    };
+    let number: u64 = digits.parse().map_err(|_| "expected a number such as 256MiB".to_owned())?;
+    number.checked_mul(unit).ok_or_else(|| "that is more than a machine has".into())
+}
+
+fn parse_profile(text: &str) -> Result<Profile, String> {
+    if text == "1" || text == Profile::V1.id().to_string() {
+        return Ok(Profile::V1);
+    }
+    Err("this version serves profile 1 only (see symbolon profile)".into())
+}
+
 fn parse_hms(text: &str) -> Result<u64, String> {
     let wrong = || "expected HH:MM:SS, more than zero".to_owned();
     let parts: Vec<&str> = text.split(':').collect();
@@ -340,6 +436,17 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_and_profiles() {
+        assert_eq!(parse_size("65536"), Ok(65_536));
+        assert_eq!(parse_size("256MiB"), Ok(256 << 20));
+        for bad in ["", "MiB", "1.5GiB", "-1", "1TB", "99999999999999GiB"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+        assert_eq!(parse_profile(&Profile::V1.id().to_string()), Ok(Profile::V1));
+        assert!(parse_profile("2").is_err());
     }
 
     #[test]

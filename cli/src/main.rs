@@ -31,9 +31,19 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
-    if let Command::Exec(args) = &cli.command {
-        // Needs neither a network nor a runtime.
-        return commands::exec::run(args);
+    // What needs neither a network nor a runtime.
+    match &cli.command {
+        Command::Exec(args) => return commands::exec::run(args),
+        Command::Inspect { module } => return commands::module::inspect_file(module, cli.global.json),
+        Command::Profile => {
+            commands::module::profile(cli.global.json);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Content { command } => {
+            commands::content::run(command, &cli.global.data, cli.global.json)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -51,7 +61,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Vault { network, command } => commands::vault::run(&network, command, &global).await,
             Command::Channel { network, command } => commands::channel::run(&network, command, &global).await,
             Command::Demo(args) => commands::demo::run(&args, &global).await,
-            Command::Exec(_) => Ok(()),
+            Command::Exec(_) | Command::Inspect { .. } | Command::Profile | Command::Content { .. } => Ok(()),
         }
         .map(|()| ExitCode::SUCCESS)
     });

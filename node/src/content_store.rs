@@ -16,6 +16,9 @@ use std::{
 use symbolon_content::{CHUNK_SIZE, Chunk, split};
 use symbolon_primitives::ContentRef;
 
+/// Where a node's content lies in its data folder.
+pub const CONTENT_DIR: &str = "content";
+
 /// Most trees whose index stays in memory; the rest is indexed again when asked for.
 const MAX_INDEXED: usize = 256;
 

@@ -1,6 +1,12 @@
 //! What a provider and a requestor both run on.
 
-use crate::{content_store::ContentStore, event::Events, outbox::Outbox, peer::Peer, policy::Timing};
+use crate::{
+    content_store::{CONTENT_DIR, ContentStore},
+    event::Events,
+    outbox::Outbox,
+    peer::Peer,
+    policy::Timing,
+};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -180,7 +186,7 @@ impl Context {
 }
 
 fn open_content(data: &Path) -> Result<ContentStore, NodeError> {
-    let path = data.join("content");
+    let path = data.join(CONTENT_DIR);
     ContentStore::open(&path).map_err(|source| NodeError::Content { path, source })
 }
 

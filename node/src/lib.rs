@@ -28,7 +28,7 @@ mod requestor;
 mod serve;
 mod snapshot;
 
-pub use content_store::ContentStore;
+pub use content_store::{CONTENT_DIR, ContentStore};
 pub use context::{Context, NodeConfig, NodeError, engine, now};
 pub use event::{Event, Events, JobReport, ProviderPart};
 pub use funds::{deposit, ensure_balance, ensure_stake};

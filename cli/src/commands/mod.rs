@@ -1,10 +1,12 @@
 //! What the commands do.
 
 pub(crate) mod channel;
+pub(crate) mod content;
 pub(crate) mod demo;
 pub(crate) mod devnet;
 pub(crate) mod exec;
 pub(crate) mod flite;
+pub(crate) mod module;
 pub(crate) mod provider;
 pub(crate) mod vault;
 

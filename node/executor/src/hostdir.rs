@@ -11,7 +11,7 @@ use crate::engine::{Cancel, CompiledModule, Engine, ExecutorError};
 use crate::outcome::{Execution, Outcome};
 use crate::profile::{MAX_DIR_DEPTH, MAX_TABLE_ELEMENTS, ProfileError};
 use crate::world::fs::{Ino, Type};
-use crate::world::{Loaded, Preopen, Spec, World};
+use crate::world::{COMPUTE_IN_PATH, Loaded, Preopen, Spec, World};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -59,6 +59,9 @@ impl Default for Bounds {
 /// One run on this machine.
 #[derive(Debug, Clone)]
 pub struct ExecRequest {
+    /// How the module is run. At [`Level::Compute`] standard input is what the guest
+    /// reads, what it writes is its output `out`, and there are no folders.
+    pub level: Level,
     /// The whole argv, the program's name first.
     pub args: Vec<String>,
     /// Environment.
@@ -80,6 +83,7 @@ pub struct ExecRequest {
 impl Default for ExecRequest {
     fn default() -> Self {
         Self {
+            level: Level::Command,
             args: vec!["guest".to_owned()],
             env: Vec::new(),
             stdin: Vec::new(),
@@ -95,7 +99,7 @@ impl Default for ExecRequest {
 /// What a run did to this machine's folders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecReport {
-    /// The run; its outputs are empty, since they were written back.
+    /// The run, with every file the guest made or changed.
     pub execution: Execution,
     /// Files written and folders made, here.
     pub written: Vec<PathBuf>,
@@ -146,6 +150,9 @@ pub enum HostDirError {
         /// Where.
         path: PathBuf,
     },
+    /// Folders at a level that has none.
+    #[error("the level compute has no folders, only standard input and output")]
+    NoFolders,
     /// The run has no outcome.
     #[error(transparent)]
     Executor(#[from] ExecutorError),
@@ -176,12 +183,19 @@ pub fn exec(
     engine.profile().admits_limits(&request.limits, request.max_fuel)?;
     let mut bounds = request.bounds;
     let mut preopens = Vec::with_capacity(request.dirs.len());
+    if request.level == Level::Compute {
+        if !request.dirs.is_empty() {
+            return Err(HostDirError::NoFolders);
+        }
+        let input = Loaded::File(COMPUTE_IN_PATH.into(), Arc::from(request.stdin.as_slice()));
+        preopens.push(Preopen { name: "/".to_owned(), entries: vec![input], writable: false });
+    }
     for dir in &request.dirs {
         let entries = read(&dir.host, &mut bounds, request.bounds)?;
         preopens.push(Preopen { name: dir.guest.clone(), entries, writable: true });
     }
     let spec = Spec {
-        level: Level::Command,
+        level: request.level,
         args: request.args.iter().map(|arg| arg.clone().into_bytes()).collect(),
         env: request.env.iter().map(|(name, value)| (name.clone().into_bytes(), value.clone().into_bytes())).collect(),
         stdin: Arc::from(request.stdin.as_slice()),
@@ -192,7 +206,7 @@ pub fn exec(
         random_key: request.random_key,
     };
     let mut before = Vec::new();
-    let (execution, world) = engine.run_world_noting(module, spec, cancel, |world| {
+    let (execution, mut world) = engine.run_world_noting(module, spec, cancel, |world| {
         before = world.preopened.iter().map(|base| world.fs.walk(*base)).collect();
     })?;
     let mut report = ExecReport { execution, written: Vec::new(), removed: Vec::new(), skipped: Vec::new() };
@@ -200,6 +214,7 @@ pub fn exec(
         for ((dir, base), before) in request.dirs.iter().zip(&world.preopened).zip(&before) {
             write_back(&dir.host, &world, *base, before, &mut report)?;
         }
+        report.execution.outputs = world.fs.outputs();
     }
     Ok(report)
 }

@@ -122,6 +122,26 @@ fn name_the_feature(profile: Profile, bytes: &[u8], error: BinaryReaderError) ->
     malformed(error)
 }
 
+/// The features left out that a module cannot do without; nothing for one that is invalid with all of them.
+pub(crate) fn needed_features(profile: Profile, bytes: &[u8]) -> Vec<&'static str> {
+    let with = |features: &[(WasmFeatures, &str)]| {
+        let extra = features.iter().fold(WasmFeatures::empty(), |all, (feature, _)| all | *feature);
+        Validator::new_with_features(profile.features() | extra).validate_all(bytes).is_ok()
+    };
+    if with(&[]) || !with(&LEFT_OUT) {
+        return Vec::new();
+    }
+    // What can be taken away is not needed. Some features hold others: the smallest come first.
+    let mut needed = LEFT_OUT.to_vec();
+    for candidate in LEFT_OUT.iter().rev() {
+        let without: Vec<_> = needed.iter().copied().filter(|(_, name)| *name != candidate.1).collect();
+        if with(&without) {
+            needed = without;
+        }
+    }
+    needed.into_iter().map(|(_, name)| name).collect()
+}
+
 fn malformed(error: BinaryReaderError) -> Refused {
     Refused::Malformed { offset: error.offset(), detail: error.message().to_owned() }
 }

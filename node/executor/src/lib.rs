@@ -9,7 +9,7 @@
 //!
 //! - [`profile`]: the rules as one text and its hash, and the vectors that a node
 //!   runs before it serves them;
-//! - [`refuse`]: why a module is not taken;
+//! - [`refuse`]: why a module is not taken; [`mod@inspect`]: all of the reasons, and what is in it;
 //! - [`engine`]: compiling and running, with the bounds that are the host's own;
 //! - [`outcome`]: what a run came to, and what it left;
 //! - [`manifest`]: the canonical encoding behind a result root (SYM-36);
@@ -24,6 +24,7 @@
 mod abi;
 pub mod engine;
 pub mod hostdir;
+pub mod inspect;
 mod instrument;
 mod limiter;
 pub mod manifest;
