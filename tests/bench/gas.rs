@@ -5,7 +5,7 @@
 use alloy_sol_types::SolCall;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value, json};
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 use symbolon_contracts::token;
 use symbolon_primitives::{
     Address, Amount, B256, Key, Lane, Leaf, Nonce, OrderDigest, ResultStatement, ResultsRoot, Royalty, Salt,
@@ -111,7 +111,7 @@ struct World {
 
 impl World {
     async fn new() -> Result<Self> {
-        let contracts = root()?.join("contracts");
+        let contracts = super::root().join("contracts");
         let anvil = Anvil::spawn(&AnvilConfig::new(anvil::find(&contracts)?)).await?;
         let dir = tempfile::tempdir()?;
         let store = StoreHandle::open(dir.path()).await?;
@@ -356,10 +356,6 @@ async fn stakes(world: &mut World) -> Result<()> {
     world.measure("slash", 1, None, least, &reporter, slash).await
 }
 
-fn root() -> Result<PathBuf> {
-    Ok(std::env::var_os("SYMBOLON_ROOT").map_or_else(symbolon_tests::root, PathBuf::from))
-}
-
 /// Measures everything, compares with the budgets and with the committed receipts.
 pub(crate) async fn run(json: bool, bless: bool) -> Result<()> {
     let mut world = World::new().await?;
@@ -394,7 +390,7 @@ pub(crate) async fn run(json: bool, bless: bool) -> Result<()> {
         .map(|figure| format!("{} {}", figure.name, figure.each()))
         .collect();
     ensure!(over.is_empty(), "over the protocol's budget: {}", over.join(", "));
-    let path = root()?.join("contracts/snapshots/receipts.json");
+    let path = super::root().join("contracts/snapshots/receipts.json");
     let measured = Value::Object(measured);
     if bless {
         std::fs::write(&path, format!("{measured:#}\n")).with_context(|| format!("cannot write {}", path.display()))?;

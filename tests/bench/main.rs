@@ -4,10 +4,11 @@
 //! time, beside a bound or a rival of the same run.
 #![allow(clippy::print_stdout)]
 
+mod exec;
 mod gas;
 
 use clap::{Parser, Subcommand};
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 #[derive(Parser)]
 #[command(name = "symbolon-bench", about = "Measures what the documents claim")]
@@ -27,6 +28,13 @@ enum What {
         #[arg(long)]
         bless: bool,
     },
+    /// Runs in the sandbox beside the same engine bare.
+    Exec,
+}
+
+/// The checkout.
+fn root() -> PathBuf {
+    std::env::var_os("SYMBOLON_ROOT").map_or_else(symbolon_tests::root, PathBuf::from)
 }
 
 #[tokio::main]
@@ -34,6 +42,7 @@ async fn main() -> ExitCode {
     let args = Args::parse();
     let done = match args.what {
         What::Gas { bless } => gas::run(args.json, bless).await,
+        What::Exec => exec::run(args.json),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -14,4 +14,5 @@ mod guest;
 mod modules;
 mod modules_kept;
 mod outcomes;
+mod programs;
 mod wasi;
