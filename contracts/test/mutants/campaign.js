@@ -4,11 +4,11 @@
 // A line of RESULTS is one verdict: invalid (does not compile), equivalent (the same bytecode as released), killed, or
 // survived. The order is random but fixed by the seed, so wherever a campaign stops, it has judged a random sample;
 // started again it goes on there, and tests survivors anew. Changed sources void every verdict. With --units survivors
-// do not face the invariants yet.
+// face the unit tests alone.
 //
 // What makes it fast: forge is given the artifacts and never compiles. Each mutant is first compiled by the legacy code
 // generator, a sixth of the time, in a vault that was cut to what that can compile (see quickTree), and tested without
-// quorums. What survives there is compiled as released and faces all the unit tests, then the invariants.
+// quorums. What survives there is compiled as released and faces all the unit tests, then the attacks and the invariants.
 'use strict';
 const { fork, spawnSync } = require('child_process');
 const crypto = require('crypto');
@@ -99,12 +99,15 @@ function quickTree(sources, whole) {
   return { ...sources, 'src/Vault.sol': vault };
 }
 
-/* ---------- one worker ---------- */
+/* ---------- copies of the tree ---------- */
 
-// A copy of the tree with one folder of tests, compiled. From then on forge gets no compiler, only its version.
-function copyWith(tests) {
+// What is tested together, and by which folders of tests.
+const SUITES = { unit: ['unit'], rest: ['attacks', 'invariant'] };
+
+// A copy of the tree with a suite's tests, compiled. From then on forge gets no compiler, only its version.
+function prepare(suite) {
   const copy = fs.mkdtempSync(path.join(os.tmpdir(), 'symbolon-campaign-'));
-  for (const name of ['src', 'test/helpers', `test/${tests}`, 'foundry.toml', 'forge', 'solc']) {
+  for (const name of ['src', 'test/helpers', ...SUITES[suite].map((folder) => `test/${folder}`), 'foundry.toml', 'forge', 'solc']) {
     fs.cpSync(path.join(project, name), path.join(copy, name), { recursive: true });
   }
   fs.symlinkSync(path.join(project, 'node_modules'), path.join(copy, 'node_modules'));
@@ -123,9 +126,7 @@ function test(copy, filter, runs = 64) {
   const gas = fs.existsSync(path.join(copy, 'test', 'unit')) ? '300000000' : '4000000000';
   const env = { ...process.env, FOUNDRY_FUZZ_RUNS: String(runs), FOUNDRY_INVARIANT_RUNS: '16', FOUNDRY_GAS_LIMIT: gas, NO_COLOR: '1' };
   const options = { cwd: copy, env, encoding: 'utf8', maxBuffer: 1 << 28, timeout: TEST_SECS * 1000, killSignal: 'SIGKILL' };
-  // forge itself: killing the script beside it would leave it running.
-  const binary = spawnSync('sh', ['-c', `sed 's/^exec "$forge".*/printf %s "$forge"/' forge >which && sh ./which`], { cwd: copy, encoding: 'utf8' }).stdout;
-  const run = spawnSync(binary, ['test', '--fail-fast', ...filter], options);
+  const run = spawnSync(path.join(copy, 'forge'), ['test', '--fail-fast', ...filter], options);
   if (run.error && run.error.code === 'ETIMEDOUT') return 'time';
   if (run.status === 0) return null;
   return firstFailure(run);
@@ -143,36 +144,44 @@ function install(copy, codes) {
 
 const same = (a, b) => Object.keys(a).every((name) => a[name] === b[name]);
 
+/* ---------- one worker ---------- */
+
 class Worker {
-  constructor() {
+  // `prepared` is a folder for each suite; the worker has copies of its own.
+  constructor(prepared) {
     this.whole = sourcesUnder('src', 'test/unit/types', 'test/unit/libraries', 'test/helpers');
-    this.unit = copyWith('unit');
-    this.invariant = null;
-    this.quick = this.build(quickTree(this.whole, this.whole), QUICK);
-    this.release = this.build(this.whole, RELEASE);
-    install(this.unit, this.quick);
-    const broken = test(this.unit, ['--no-match-path', NOT_QUICK], 4);
+    this.copies = {};
+    for (const [suite, folder] of Object.entries(prepared)) {
+      this.copies[suite] = fs.mkdtempSync(path.join(os.tmpdir(), 'symbolon-campaign-'));
+      fs.cpSync(folder, this.copies[suite], { recursive: true, preserveTimestamps: true, verbatimSymlinks: true });
+    }
+    this.quick = this.build(quickTree(this.whole, this.whole), QUICK, 'types');
+    this.release = this.build(this.whole, RELEASE, 'types');
+    install(this.copies.unit, this.quick);
+    const broken = test(this.copies.unit, ['--no-match-path', NOT_QUICK], 4);
     if (broken) throw new Error(`${broken} fails in the quick tree without a mutant`);
     // A kill has to come from the artifacts that are written here.
-    install(this.unit, { 'Vault.sol/Vault': '60006000fd' });
-    if (!test(this.unit, ['--no-match-path', NOT_QUICK], 4)) throw new Error('forge does not look at the artifacts');
+    install(this.copies.unit, { 'Vault.sol/Vault': '60006000fd' });
+    if (!test(this.copies.unit, ['--no-match-path', NOT_QUICK], 4)) throw new Error('forge does not look at the artifacts');
   }
 
-  build(sources, settings) {
-    return { ...compile(sources, settings, CONTRACTS), ...compile(sources, QUICK, LIBRARY_TESTS) };
+  // With the tests that have the mutated file inside.
+  build(sources, settings, file) {
+    const tests = /types|Signatures/.test(file) ? compile(sources, QUICK, LIBRARY_TESTS) : {};
+    return { ...compile(sources, settings, CONTRACTS), ...tests };
   }
 
-  judge(mutant, suites) {
+  judge(mutant) {
     const source = Buffer.from(this.whole[mutant.file]);
     const mutated = Buffer.concat([source.subarray(0, mutant.start), Buffer.from(mutant.to), source.subarray(mutant.end)]).toString();
     const sources = { ...this.whole, [mutant.file]: mutated };
     const quick = quickTree(sources, this.whole);
     if (quick) {
       try {
-        const codes = this.build(quick, QUICK);
+        const codes = this.build(quick, QUICK, mutant.file);
         if (!same(codes, this.quick)) {
-          install(this.unit, codes);
-          const killer = test(this.unit, ['--no-match-path', NOT_QUICK], 4);
+          install(this.copies.unit, { ...this.quick, ...codes });
+          const killer = test(this.copies.unit, ['--no-match-path', NOT_QUICK], 4);
           if (killer) return { verdict: 'killed', by: killer, build: 'quick' };
         }
       } catch (error) {
@@ -182,28 +191,27 @@ class Worker {
     }
     let codes;
     try {
-      codes = this.build(sources, RELEASE);
+      codes = this.build(sources, RELEASE, mutant.file);
     } catch (error) {
       if (error.deep === undefined) throw error;
       return { verdict: 'invalid' };
     }
     if (same(codes, this.release)) return { verdict: 'equivalent' };
-    for (const tests of suites) {
-      this[tests] = this[tests] || copyWith(tests);
-      install(this[tests], codes);
-      const killer = test(this[tests], []);
+    for (const copy of Object.values(this.copies)) {
+      install(copy, { ...this.release, ...codes });
+      const killer = test(copy, []);
       if (killer) return { verdict: 'killed', by: killer, build: 'release' };
     }
     return { verdict: 'survived' };
   }
 
   close() {
-    for (const copy of [this.unit, this.invariant]) if (copy) fs.rmSync(copy, { recursive: true, force: true });
+    for (const copy of Object.values(this.copies)) fs.rmSync(copy, { recursive: true, force: true });
   }
 }
 
 function work() {
-  const worker = new Worker();
+  const worker = new Worker(JSON.parse(process.argv[3]));
   process.on('message', (mutant) => {
     if (mutant === null) {
       worker.close();
@@ -211,7 +219,7 @@ function work() {
       return;
     }
     const started = Date.now();
-    process.send({ id: mutant.id, ...worker.judge(mutant, process.argv[3].split(',')), secs: (Date.now() - started) / 1000 });
+    process.send({ id: mutant.id, ...worker.judge(mutant), secs: (Date.now() - started) / 1000 });
   });
   process.send({});
 }
@@ -273,12 +281,13 @@ async function main(mutantsFile, resultsFile, ...rest) {
       .filter(({ id, file }) => file.includes(option('--file', '')) && (!state.verdicts.has(id) || state.verdicts.get(id).verdict === 'survived'))
       .sort((a, b) => (order.get(a.id) < order.get(b.id) ? -1 : 1))
       .slice(0, Number(option('--only', state.mutants.length)));
-    const suites = rest.includes('--units') ? 'unit' : 'unit,invariant';
+    const suites = rest.includes('--units') ? ['unit'] : ['unit', 'rest'];
+    const prepared = Object.fromEntries(suites.map((suite) => [suite, prepare(suite)]));
     console.log(`${queue.length} of ${state.mutants.length} mutants to judge`);
     let done = 0;
     const drive = () =>
       new Promise((resolve, reject) => {
-        const child = fork(__filename, ['work', suites]);
+        const child = fork(__filename, ['work', JSON.stringify(prepared)]);
         let current = null;
         child.on('message', (found) => {
           if (found.id) {
@@ -295,7 +304,11 @@ async function main(mutantsFile, resultsFile, ...rest) {
         });
         child.on('exit', (code) => (code === 0 && !current ? resolve() : reject(new Error(`a worker ended with ${code}${current ? ` at ${JSON.stringify(current)}` : ''}`))));
       });
-    await Promise.all(Array.from({ length: Number(option('--workers', 2)) }, drive));
+    try {
+      await Promise.all(Array.from({ length: Number(option('--workers', 2)) }, drive));
+    } finally {
+      for (const folder of Object.values(prepared)) fs.rmSync(folder, { recursive: true, force: true });
+    }
   }
   const total = score(state);
   const left = unexplained(state);
