@@ -11,6 +11,8 @@ contract TerseToken {
     uint256 public balanceBytes = 32;
     uint256 public balanceBytesAfterMove = 32;
     uint256 public answerBytes = 32;
+    /// @dev What a move does beside what it is told.
+    int256 public extra;
 
     function mint(address to, uint256 amount) external {
         held[to] += amount;
@@ -19,6 +21,15 @@ contract TerseToken {
     /// @dev Lengths of balances before and after the next move, and of the move's answer. 33 bytes mean a revert.
     function answer(uint256 before, uint256 later, uint256 move) external {
         (moves, balanceBytes, balanceBytesAfterMove, answerBytes) = (0, before, later, move);
+    }
+
+    function steal(address from) external {
+        held[from] = 0;
+    }
+
+    /// @dev The next moves change the caller's balance by so much, instead of what they are told.
+    function distort(int256 extra_) external {
+        extra = extra_;
     }
 
     function balanceOf(address who) external view {
@@ -34,8 +45,12 @@ contract TerseToken {
     }
 
     function _move(address from, address to, uint256 amount) private {
-        held[from] -= amount;
-        held[to] += amount;
+        if (extra == 0) {
+            held[from] -= amount;
+            held[to] += amount;
+        } else {
+            held[msg.sender] = uint256(int256(held[msg.sender]) + extra);
+        }
         ++moves;
         _say(1, answerBytes);
     }
@@ -117,5 +132,53 @@ contract TokenCallsTest is Fixture {
             own.withdraw(payer.who, payer.who, 10);
             vm.stopPrank();
         }
+    }
+
+    function test_SYM_02_a_deposit_that_takes_from_the_vault_is_refused() public {
+        int256[2] memory changes = [int256(-1), -100];
+        for (uint256 i; i < changes.length; ++i) {
+            terse.distort(changes[i]);
+            refuses(IVault.TokenTransferFailed.selector);
+            vm.prank(payer.who);
+            own.deposit(payer.who, 10);
+        }
+    }
+
+    function test_SYM_02_a_payout_that_brings_tokens_has_failed() public {
+        terse.distort(1);
+        vm.expectEmit(true, true, true, true, address(own));
+        emit IVault.PayoutFailed(payer.who, payee.who, 100);
+        vm.prank(payer.who);
+        own.claim("", payee.who);
+        (uint96 balance,,) = own.accountOf(payer.who);
+        eq(balance, 100, "the credit stays");
+    }
+
+    function test_SYM_02_a_payout_may_take_less_and_not_more() public {
+        terse.distort(-11);
+        refuses(IVault.TokenTransferFailed.selector);
+        vm.prank(payer.who);
+        own.withdraw(payer.who, payer.who, 10);
+        terse.distort(-9);
+        vm.prank(payer.who);
+        own.withdraw(payer.who, payer.who, 10);
+        (uint96 balance,,) = own.accountOf(payer.who);
+        eq(balance, 90, "the rest is the token's own affair");
+    }
+
+    /// @dev It says that it holds nothing, and after every deposit that it holds all there can be.
+    function test_SYM_01_a_token_that_lies_cannot_make_a_balance_overflow() public {
+        vm.startPrank(payer.who);
+        terse.distort(int256(uint256(type(uint96).max)) - 100);
+        eq(own.deposit(payer.who, 10), type(uint96).max - 100, "credited");
+        terse.distort(-1);
+        refuses(IVault.TokenTransferFailed.selector);
+        own.deposit(payer.who, 10);
+        vm.stopPrank();
+        terse.steal(address(own));
+        terse.distort(1);
+        refuses(abi.encodeWithSelector(IVault.AmountTooLarge.selector, uint256(type(uint96).max) + 1));
+        vm.prank(payer.who);
+        own.deposit(payer.who, 10);
     }
 }
