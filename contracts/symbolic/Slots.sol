@@ -8,9 +8,8 @@ import {ChannelSlot, ChannelSlotLibrary} from "../src/types/ChannelSlot.sol";
 import {KeySlot, KeySlotLibrary} from "../src/types/KeySlot.sol";
 import {Lane, LaneLibrary} from "../src/types/Lane.sol";
 
-/// @notice Symbolic properties of the packed words and of the arithmetic of royalties and prices: every argument takes
-/// every value. Only `assert` counts. Products divided by a constant are beyond the solver; those properties (cuts of a
-/// royalty, rounding of a price) are fuzzed in test/unit/types/Lane.t.sol and test/unit/Vault/SettleQuorum.t.sol.
+/// @notice Symbolic properties of the packed words, and of royalties and prices at their edges: every argument takes every
+/// value. Only `assert` counts. Where products are divided, see Arithmetic.sol.
 contract SlotsCheck {
     /* ---------- accounts ---------- */
 

@@ -142,6 +142,14 @@ contract VaultCheck {
         assert(reward <= taken && reward <= 100e18);
     }
 
+    function check_slash_rewards_a_twentieth_up_to_the_cap(uint96 s, uint40 t, bytes32 order) external {
+        account(ALICE, 0, s, t);
+        vm.prank(COURT);
+        (, uint96 reward) = vault.slash(ALICE, order, BOB);
+        uint96 part = s / 20;
+        assert(reward == (part > 100e18 ? 100e18 : part));
+    }
+
     function check_slash_is_the_courts_alone(address caller, uint96 s, bytes32 order) external {
         account(ALICE, 0, s, 0);
         vm.prank(caller);

@@ -31,6 +31,11 @@ function failure(copy, filter) {
   const env = { ...process.env, FOUNDRY_FUZZ_RUNS: '64', FOUNDRY_INVARIANT_RUNS: '16', NO_COLOR: '1' };
   const run = spawnSync(path.join(copy, 'forge'), ['test', '--fail-fast', ...filter], { cwd: copy, env, encoding: 'utf8', maxBuffer: 1 << 28 });
   if (run.status === 0) return null;
+  return firstFailure(run);
+}
+
+// The name of the test that a run of forge failed in.
+function firstFailure(run) {
   const found = /\[FAIL[^\]]*(?:\][^\]\n]*?)?\] ?(\w+)\(/.exec(run.stdout) || /\[FAIL[\s\S]*?\b((?:test|invariant|setUp)\w*)\(/.exec(run.stdout);
   if (!found) throw new Error(`forge did not get to the tests:\n${run.stdout.slice(-2000)}${run.stderr.slice(-2000)}`);
   return found[1];
@@ -80,9 +85,13 @@ function main(names) {
   return survivors.length ? 1 : 0;
 }
 
-try {
-  process.exitCode = main(process.argv.slice(2));
-} catch (error) {
-  console.error(`error: ${error.message}`);
-  process.exitCode = 2;
+if (require.main === module) {
+  try {
+    process.exitCode = main(process.argv.slice(2));
+  } catch (error) {
+    console.error(`error: ${error.message}`);
+    process.exitCode = 2;
+  }
 }
+
+module.exports = { firstFailure };

@@ -50,6 +50,25 @@ contract CourtSlashTest is Fixture {
         accepted();
     }
 
+    function test_SYM_12_the_order_of_the_two_does_not_matter() public {
+        uint256 state = vm.snapshotState();
+        for (uint256 i; i < 4; ++i) {
+            second = first;
+            if (i < 2) {
+                second.fuel = i == 0 ? first.fuel - 1 : first.fuel + 1;
+            } else {
+                second.resultsRoot = bytes32(i == 2 ? uint256(first.resultsRoot) - 1 : uint256(first.resultsRoot) + 1);
+            }
+            accepted();
+            vm.revertToState(state);
+            second = first;
+            second.fuel = 8;
+            second.order = bytes32(i % 2 == 0 ? uint256(first.order) - 1 : uint256(first.order) + 1);
+            refused(by(payee, first), by(payee, second), abi.encodeWithSelector(ICourt.DifferentOrders.selector));
+            vm.revertToState(state);
+        }
+    }
+
     function test_SYM_12_other_seals_beside_another_root() public {
         second.fuel = 8;
         second.seals = keccak256("other seals");

@@ -40,6 +40,12 @@ contract ClaimTest is Fixture {
         eq(token.balanceOf(stranger.who), 3 * UNIT, "tokens after");
     }
 
+    function test_SYM_06_a_payout_of_nothing_calls_no_token_and_says_nothing() public {
+        vm.recordLogs();
+        eq(claim("", stranger.who), 0, "credited");
+        eq(vm.getRecordedLogs().length, 0, "logs");
+    }
+
     function test_SYM_06_only_vouchers_to_the_caller_pay_the_caller() public {
         channel(payer, payee.who, LANE, 5 * UNIT);
         bytes memory list = records(LANE, row(payer.pk, payee.who, LANE, 2 * UNIT, 0));

@@ -73,6 +73,30 @@ contract ClaimForTest is Fixture {
         eq(balanceOf(stranger.who), 2 * UNIT, "stranger");
     }
 
+    function test_SYM_06_headers_of_one_payee_in_a_row_add_up() public {
+        bytes32 second = bytes32(uint256(2));
+        channel(payer, payee.who, LANE, 5 * UNIT);
+        channel(payer, payee.who, second, 5 * UNIT);
+        bytes memory list = bytes.concat(
+            recordsFor(payee.who, LANE, row(payer.pk, payee.who, LANE, UNIT, 0)),
+            recordsFor(payee.who, second, row(payer.pk, payee.who, second, 2 * UNIT, 0))
+        );
+        eq(vault.claimFor(list), 3 * UNIT, "credited");
+        eq(balanceOf(payee.who), 3 * UNIT, "payee");
+    }
+
+    function test_SYM_16_royalties_of_one_header_add_up() public {
+        bytes32 laneOf = lane(author, 3333, 1);
+        channel(payer, payee.who, laneOf, 1000);
+        channel(stranger, payee.who, laneOf, 1000);
+        bytes memory rows =
+            bytes.concat(row(payer.pk, payee.who, laneOf, 10, 0), row(stranger.pk, payee.who, laneOf, 10, 0));
+        vm.expectEmit(true, true, true, true, address(vault));
+        emit IVault.RoyaltyCredited(author, payee.who, 6);
+        eq(vault.claimFor(recordsFor(payee.who, laneOf, rows)), 14, "payee");
+        eq(balanceOf(author), 6, "author");
+    }
+
     function test_SYM_06_malformed_records_are_refused_whole() public {
         bytes memory good = recordsFor(payee.who, LANE, new bytes(79));
         refuses(abi.encodeWithSelector(IVault.BadRecords.selector, 0));

@@ -68,6 +68,8 @@ contract DigestsTest is Fixture {
         Result memory r;
         check(v, o, r, address(0));
         yes(vault.DOMAIN_SEPARATOR() != before, "another chain, another domain");
+        vm.chainId(11_155_111);
+        check(v, o, r, address(0));
         vm.chainId(31_337);
         eq(vault.DOMAIN_SEPARATOR(), before, "and back");
     }

@@ -54,6 +54,14 @@ contract SlashTest is Fixture {
         eq(reward, 0, "rounded down");
     }
 
+    function test_SYM_12_what_is_burned_adds_up() public {
+        stakeAll(payee.who, 100 * UNIT);
+        slash(ORDER);
+        stakeAll(payee.who, 100 * UNIT);
+        slash(keccak256("second"));
+        eq(vault.burnedStake(), 190 * UNIT, "burned");
+    }
+
     function test_SYM_12_evidence_counts_once_and_stays_good_while_nothing_is_staked() public {
         refuses(abi.encodeWithSelector(IVault.NoStake.selector, payee.who));
         slash(ORDER);

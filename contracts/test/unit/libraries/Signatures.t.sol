@@ -44,6 +44,19 @@ contract SignaturesTest is Assertions {
         eq(this.recover(digest, new bytes(length)), address(0), "signer");
     }
 
+    /// @dev Calldata goes on behind a signature, with zeros at least: one that ends in zero is not good without its end.
+    function test_SYM_05_a_signature_without_its_last_byte_recovers_nobody() public {
+        bytes32 digest;
+        bytes32 r;
+        bytes32 vs;
+        do {
+            digest = keccak256(abi.encode(digest));
+            (r, vs) = vm.signCompact(1, digest);
+        } while (uint8(uint256(vs)) != 0);
+        eq(this.recover(digest, abi.encodePacked(r, vs)), vm.addr(1), "whole");
+        eq(this.recover(digest, abi.encodePacked(r, bytes31(vs))), address(0), "cut");
+    }
+
     function test_SYM_05_zeros_recover_nobody() public {
         eq(Signatures.recover(0, 0, 0), address(0), "signer");
         eq(this.recover(keccak256("x"), new bytes(64)), address(0), "signer");

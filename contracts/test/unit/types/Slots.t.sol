@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
+import {IVault} from "../../../src/interfaces/IVault.sol";
 import {AccountSlot} from "../../../src/types/AccountSlot.sol";
 import {ChannelSlot, ChannelSlotLibrary} from "../../../src/types/ChannelSlot.sol";
 import {KeySlot, KeySlotLibrary} from "../../../src/types/KeySlot.sol";
@@ -27,6 +28,22 @@ contract SlotsTest is Assertions {
         check(owner.withBalance(0), 0, stake, unbondingAt);
         check(owner.withStake(0), balance, 0, unbondingAt);
         check(owner.withUnbondingAt(0), balance, stake, 0);
+    }
+
+    function plus(uint256 word, uint256 amount) external pure returns (uint256) {
+        return AccountSlot.unwrap(AccountSlot.wrap(word).plus(amount));
+    }
+
+    /// @dev The vault's sums cannot overflow unless its token lies about balances; then this stops them.
+    function testFuzz_SYM_01_a_credit_adds_or_is_refused(uint256 rest, uint256 rawHad, uint256 rawMore) public {
+        uint256 most = type(uint96).max;
+        uint256 had = biased(rawHad, 0, most);
+        uint256 more = biased(rawMore, most - had, most);
+        uint256 word = (rest << 96) | had;
+        eq(this.plus(word, most - had), (rest << 96) | most, "exactly full");
+        if (had + more > most) refuses(abi.encodeWithSelector(IVault.AmountTooLarge.selector, had + more));
+        uint256 sum = this.plus(word, more);
+        if (had + more <= most) eq(sum, word + more, "sum");
     }
 
     function check(AccountSlot slot, uint96 balance, uint96 stake, uint40 unbondingAt) internal {
