@@ -249,7 +249,6 @@ impl Generator {
             0..4 => {
                 let limit = if self.scale == Scale::Dust { 1_000 } else { 1_000 * 10_u128.pow(18) };
                 let amount = self.near(limit);
-                // Near 2^96 - 1 often enough would make a supply above 2^256 no sooner than in 2^160 steps.
                 (caller, Call::Mint(token::mintCall { to: caller, amount: U256::from(amount) }))
             }
             4 => (
