@@ -264,7 +264,6 @@ impl Generator {
                 // Also to the vault, which gets a gift that is nobody's.
                 let to = self.recipient();
                 let limit = held.min(U256::from(MAX_AMOUNT)).to::<u128>();
-                let limit = if self.one_in(3) { limit } else { limit / 4 };
                 let amount = U256::from(self.near(limit));
                 (caller, Call::Transfer(token::transferCall { to, amount }))
             }
@@ -343,7 +342,7 @@ impl Generator {
     fn revoke(&mut self, model: &Model) -> (Address, Call) {
         let bound: Vec<(Address, Address)> = model.state.keys.iter().map(|(key, state)| (*key, state.owner)).collect();
         match bound.choose(&mut self.rng) {
-            Some((key, owner)) if self.one_in(6) => (*owner, Call::Revoke(vault::revokeCall { key: *key })),
+            Some((key, owner)) if self.one_in(4) => (*owner, Call::Revoke(vault::revokeCall { key: *key })),
             _ => {
                 let (caller, key) = (self.anybody(), self.anybody());
                 (self.address(caller), Call::Revoke(vault::revokeCall { key: self.address(key) }))

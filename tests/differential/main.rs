@@ -14,7 +14,7 @@ mod step;
 use alloy_sol_types::{Panic, SolError, SolInterface};
 use model::Fault;
 use pair::{Divergence, Facts, generate, shorten};
-use std::time::Instant;
+use std::{num::NonZero, ops::Range, thread, time::Instant};
 use step::Call;
 use symbolon_contracts::{
     court::CourtErrors,
@@ -41,6 +41,29 @@ fn report(seed: u64, fault: Option<Fault>, found: Divergence) -> (usize, String)
     let steps: Vec<String> = found.steps.iter().map(|step| format!("  {step:?}")).collect();
     let text = format!("seed {seed}, step {long}: {}\nshown by these steps:\n{}", found.what, steps.join("\n"));
     (steps.len(), text)
+}
+
+/// Every history of these seeds, on every core.
+fn histories_of(seeds: Range<u64>) -> Vec<Result<Facts, (u64, Divergence)>> {
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    let every = |first: usize| {
+        let mut facts = Facts::default();
+        for seed in seeds.clone().skip(first).step_by(workers) {
+            generate(seed, HISTORY, None, &mut facts).map_err(|found| (seed, found))?;
+        }
+        Ok(facts)
+    };
+    thread::scope(|scope| {
+        let started: Vec<_> = (0..workers)
+            .map(|first| {
+                scope.spawn({
+                    let every = &every;
+                    move || every(first)
+                })
+            })
+            .collect();
+        started.into_iter().map(|worker| worker.join().expect("a worker ends")).collect()
+    })
 }
 
 /// What must have happened for the agreement to mean anything.
@@ -106,9 +129,10 @@ fn sym_09_the_deployed_bytecode_does_what_the_model_says() {
     let first = number("SYMBOLON_SEED").unwrap_or(FIRST_SEED);
     let (started, mut facts) = (Instant::now(), Facts::default());
     let histories = u64::try_from(count.div_ceil(HISTORY)).unwrap();
-    for seed in first..first + histories {
-        if let Err(found) = generate(seed, HISTORY, None, &mut facts) {
-            panic!("{}", report(seed, None, found).1);
+    for part in histories_of(first..first + histories) {
+        match part {
+            Ok(part) => facts.add(part),
+            Err((seed, found)) => panic!("{}", report(seed, None, found).1),
         }
     }
     println!("{} operations, seeds {first} to {}, {:?}", facts.steps, first + histories - 1, started.elapsed());

@@ -48,6 +48,24 @@ impl Facts {
         }
     }
 
+    /// Joins what another worker saw.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.steps += other.steps;
+        for (call, (succeeded, refused)) in other.calls {
+            let mine = self.calls.entry(call).or_default();
+            *mine = (mine.0 + succeeded, mine.1 + refused);
+        }
+        for (selector, count) in other.errors {
+            *self.errors.entry(selector).or_default() += count;
+        }
+        for (topic, count) in other.events {
+            *self.events.entry(topic).or_default() += count;
+        }
+        for (note, count) in other.notes {
+            *self.notes.entry(note).or_default() += count;
+        }
+    }
+
     pub(crate) fn event(&self, topic: [u8; 32]) -> u64 {
         self.events.get(&B256::from(topic)).copied().unwrap_or_default()
     }

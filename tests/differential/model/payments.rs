@@ -297,7 +297,7 @@ impl Model {
         if count < usize::from(quorum) {
             return refuse(vault::NotEnoughRows { rows: U256::from(count), quorum });
         }
-        if call.rows.len() % 157 != 0 {
+        if !call.rows.len().is_multiple_of(157) {
             return refuse(vault::BadRow { row: U256::from(count) });
         }
         if u32::from(call.members) >> replicas != 0 {
