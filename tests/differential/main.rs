@@ -76,13 +76,16 @@ fn check(facts: &Facts, deep: bool) {
         assert!(*refused > 0 || *call == "approve", "{call} was never refused");
     }
     for note in [
+        "a bound key's instrument paid",
         "a channel was released after its expiry",
         "a channel was released before its expiry",
         "a claim paid out",
         "a permit failed and the deposit went on",
+        "a quorum paid an author",
         "a quorum's row could not be paid",
         "a quorum's row paid",
         "a reporter's part reached its limit",
+        "a revoked key's instrument paid",
         "a running timer was cancelled",
         "a voucher was signed by nobody",
         "an earmark was topped up",

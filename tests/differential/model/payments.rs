@@ -154,6 +154,13 @@ impl Model {
         if total > U256::from(target) {
             self.notes.push("an instrument was clamped");
         }
+        if let Some(key) = self.state.keys.get(&name.0) {
+            self.notes.push(if key.revoked {
+                "a revoked key's instrument paid"
+            } else {
+                "a bound key's instrument paid"
+            });
+        }
         channel.claimed = target;
         self.state.channels.insert(name, channel);
         let mut author = royalty_of(name.2, target) - royalty_of(name.2, before);
@@ -324,6 +331,9 @@ impl Model {
             let total = U256::from(row.owed) + U256::from(row.flat) + by_fuel;
             let part = self.pay((payer, row.provider, lane), row.epoch, total);
             self.notes.push(if part.gross() > 0 { "a quorum's row paid" } else { "a quorum's row could not be paid" });
+            if part.author > 0 {
+                self.notes.push("a quorum paid an author");
+            }
             self.credit(row.provider, part.payee)?;
             self.pay_author(lane, row.provider, part.author)?;
             let mut credit = B256::from(U256::from(part.gross()));
