@@ -100,6 +100,9 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ContentCommand,
     },
+    /// Compile one module from standard input within limits, for a node
+    #[command(hide = true)]
+    CompileModule,
     /// Run the whole story on this machine: devnet, strangers, a spoken text, payment
     Demo(DemoArgs),
 }

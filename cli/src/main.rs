@@ -34,6 +34,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     // What needs neither a network nor a runtime.
     match &cli.command {
         Command::Exec(args) => return commands::exec::run(args),
+        Command::CompileModule => return Ok(symbolon_executor::modules::compiler_main()),
         Command::Inspect { module } => return commands::module::inspect_file(module, cli.global.json),
         Command::Profile => {
             commands::module::profile(cli.global.json);
@@ -61,7 +62,11 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Vault { network, command } => commands::vault::run(&network, command, &global).await,
             Command::Channel { network, command } => commands::channel::run(&network, command, &global).await,
             Command::Demo(args) => commands::demo::run(&args, &global).await,
-            Command::Exec(_) | Command::Inspect { .. } | Command::Profile | Command::Content { .. } => Ok(()),
+            Command::Exec(_)
+            | Command::Inspect { .. }
+            | Command::Profile
+            | Command::Content { .. }
+            | Command::CompileModule => Ok(()),
         }
         .map(|()| ExitCode::SUCCESS)
     });

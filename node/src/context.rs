@@ -12,9 +12,9 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use symbolon_executor::{Engine, Profile};
+use symbolon_executor::{CompilerProcess, Engine, Modules, Profile, modules::SealKey};
 use symbolon_net::{Client, Config, EventReceiver, Identity, Multiaddr, Network};
-use symbolon_primitives::{Domain, Key, Timestamp};
+use symbolon_primitives::{Domain, Key, Timestamp, keccak256};
 use symbolon_settlement::{ChainError, TxConfig, TxError, TxManager, VaultView};
 use symbolon_store::{StoreError, StoreHandle};
 use symbolon_wire::{MAX_GOSSIP, MAX_REQUEST, MAX_RESPONSE};
@@ -22,6 +22,8 @@ use symbolon_wire::{MAX_GOSSIP, MAX_REQUEST, MAX_RESPONSE};
 /// The longest a request to a peer may take: preparing a module is the longest.
 pub(crate) const LONGEST_REQUEST: Duration = Duration::from_secs(120);
 
+/// Compiled modules kept on disk, in bytes.
+const MODULE_CACHE_BYTES: u64 = 2 << 30;
 /// Memory set aside for all guests together.
 pub(crate) const GUEST_MEMORY_BYTES: u64 = 4 << 30;
 
@@ -102,6 +104,8 @@ pub struct NodeConfig {
     pub timing: Timing,
     /// The block the contracts were deployed at.
     pub deployed_at: u64,
+    /// Compiles strangers' modules.
+    pub compiler: CompilerProcess,
 }
 
 /// A node's parts, shared by its tasks.
@@ -123,6 +127,8 @@ pub struct Context {
     pub outbox: Outbox,
     /// Content of its own.
     pub content: ContentStore,
+    /// Compiles modules and keeps them.
+    pub modules: Modules,
     /// Runs modules.
     pub engine: Engine,
     /// Where its events go.
@@ -149,6 +155,7 @@ impl Context {
         let store = StoreHandle::open(config.data.clone()).await?;
         let engine = engine()?;
         let content = open_content(&config.data)?;
+        let modules = open_modules(config, &key, &engine)?;
         let net = Config {
             listen: config.listen.clone(),
             max_request_bytes: MAX_REQUEST,
@@ -172,6 +179,7 @@ impl Context {
             store,
             client,
             content,
+            modules,
             engine,
             events,
         };
@@ -188,6 +196,15 @@ impl Context {
 fn open_content(data: &Path) -> Result<ContentStore, NodeError> {
     let path = data.join(CONTENT_DIR);
     ContentStore::open(&path).map_err(|source| NodeError::Content { path, source })
+}
+
+/// What this node has compiled. Sealed with a key that follows from its own: only who can sign for the node can put
+/// code there.
+fn open_modules(config: &NodeConfig, key: &Key, engine: &Engine) -> Result<Modules, NodeError> {
+    let path = config.data.join("modules");
+    let seal = keccak256(&[b"symbolon module seal".as_slice(), &key.secret_bytes()].concat());
+    Modules::kept(engine.clone(), SealKey::new(seal), &path, MODULE_CACHE_BYTES, config.compiler.clone())
+        .map_err(|source| NodeError::Content { path, source })
 }
 
 /// The engine with profile 1, after its vectors have run (SYM-31b).

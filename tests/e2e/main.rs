@@ -3,4 +3,5 @@
 
 mod demo;
 mod exec;
+mod module;
 mod refused;

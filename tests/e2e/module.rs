@@ -29,19 +29,15 @@ fn module(dir: &Path, name: &str, source: &str) -> String {
 
 fn with_input(args: &[&str], input: &[u8]) -> std::process::Output {
     use std::io::Write;
-    let mut child = command(args)
-        .unwrap()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        command(args).unwrap().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();
     child.wait_with_output().unwrap()
 }
 
 fn json_of(output: &std::process::Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)))
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)))
 }
 
 #[test]
@@ -63,7 +59,8 @@ fn e2e_sym_35_exec_runs_the_compute_level_from_stream_to_stream_and_reports() {
     with_input(&["exec", "--level", "compute", "--report", &again, &upper], b"loud");
     let other = text(&dir.path().join("other.json"));
     with_input(&["exec", "--level", "compute", "--report", &other, &upper], b"soft");
-    let root = |path: &str| serde_json::from_slice::<Value>(&std::fs::read(path).unwrap()).unwrap()["result_root"].clone();
+    let root =
+        |path: &str| serde_json::from_slice::<Value>(&std::fs::read(path).unwrap()).unwrap()["result_root"].clone();
     assert_eq!(root(&report), root(&again));
     assert_ne!(root(&report), root(&other));
     // No folders at this level, and no command.
@@ -92,8 +89,7 @@ fn e2e_sym_30_inspect_names_every_reason_and_the_profile_says_what_fits() {
     );
     let output = run(&["--json", "inspect", &misfit]).unwrap();
     assert_eq!(output.status.code(), Some(3));
-    let reasons: Vec<_> =
-        json_of(&output)["problems"].as_array().unwrap().iter().map(|p| p["text"].clone()).collect();
+    let reasons: Vec<_> = json_of(&output)["problems"].as_array().unwrap().iter().map(|p| p["text"].clone()).collect();
     assert_eq!(reasons.len(), 3, "{reasons:?}");
     assert!(reasons.iter().any(|text| text.as_str().unwrap().contains("memory64")));
     let words = run(&["inspect", &misfit]).unwrap();

@@ -161,6 +161,7 @@ pub(crate) async fn run(args: &FliteArgs, global: &Global) -> Result<(), Failure
         listen: super::provider::listen(&["/ip4/127.0.0.1/tcp/0".to_owned()])?,
         timing,
         deployed_at: network.deployed_at,
+        compiler: super::compiler()?,
     };
     let (events, mut heard) = Events::channel(EVENTS);
     let (raw, parts) = (args.events, chunks.len() as u64);

@@ -10,11 +10,13 @@ pub(crate) mod module;
 pub(crate) mod provider;
 pub(crate) mod vault;
 
+use crate::fail::Failure;
 use std::{
     io::Read,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
+use symbolon_executor::CompilerProcess;
 use tokio::{
     process::Child,
     signal::unix::{SignalKind, signal},
@@ -22,6 +24,16 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
+
+/// The hidden command that is a compiler process.
+pub(crate) const COMPILER: &str = "compile-module";
+
+/// How a node compiles strangers' modules: in processes of this very program.
+fn compiler() -> Result<CompilerProcess, Failure> {
+    let program = std::env::current_exe()
+        .map_err(|e| Failure::tool(format!("cannot find this program to start compiler processes: {e}")))?;
+    Ok(CompilerProcess::new(program, vec![COMPILER.into()]))
+}
 
 /// Set for children that must not outlive their parent: they end with their stdin.
 const EXIT_WITH_STDIN: &str = "SYMBOLON_EXIT_WITH_STDIN";

@@ -29,6 +29,7 @@ pub(crate) async fn run(args: &ProviderArgs, global: &Global) -> Result<(), Fail
             listen: listen(&args.listen)?,
             timing,
             deployed_at: network.deployed_at,
+            compiler: super::compiler()?,
         },
         terms: ProviderTerms {
             flat: args.flat,

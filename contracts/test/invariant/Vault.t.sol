@@ -30,7 +30,7 @@ contract VaultInvariantTest is Assertions, Walk {
         list[0] = FuzzSelector(address(parties), selectors());
     }
 
-    function invariant_SYM_01_the_vault_holds_exactly_what_it_owes_and_was_given() public {
+    function invariant_SYM_01_C1_C2_the_vault_holds_exactly_what_it_owes_and_was_given() public {
         uint256 held = parties.held();
         atMost(parties.owed(), held, "C1: liabilities");
         eq(held, parties.deposited() + parties.donated() - parties.withdrawn(), "C2: deposits less payouts");
@@ -53,14 +53,14 @@ contract VaultInvariantTest is Assertions, Walk {
 
     /// @dev An invariant holds trivially where nothing happens: a fixed random walk must have seen every fact, and
     /// called every function.
-    function test_SYM_09_the_parties_reach_everything() public {
+    function test_SYM_09_C3_C6_the_parties_reach_everything() public {
         walk(address(parties), 7, 800);
         facts("paid", "paid in full", "clamped", "voucher", "voucher kept");
         facts("claim out", "quorum", "quorum paid", "release", "early release");
         facts("refunded", "revoked", "stake withdrawn", "slashed", "register");
         facts("replay all", "steal claim", "false quorum", "replay quorum", "overfill");
         facts("meddle", "squat", "overgive", "unstake early", "reuse evidence");
-        invariant_SYM_01_the_vault_holds_exactly_what_it_owes_and_was_given();
+        invariant_SYM_01_C1_C2_the_vault_holds_exactly_what_it_owes_and_was_given();
         parties.everybodyLeaves();
     }
 }

@@ -235,19 +235,30 @@ impl Engine {
     /// Checks a module against the profile and compiles it.
     ///
     /// Work and memory are bounded by the profile's limits on modules, not by time; a
-    /// node that compiles for strangers does it in a process that it can end.
+    /// node that compiles for strangers does it with [`Modules`](crate::Modules), in a
+    /// process that it can end.
     ///
     /// # Errors
     /// [`Refused`], with the reason.
     pub fn compile(&self, bytes: &[u8]) -> Result<CompiledModule, Refused> {
         let prepared = prepare(self.profile, bytes)?;
-        let pre = Module::from_binary(&self.inner, &prepared.bytes)
-            .and_then(|module| self.linker.instantiate_pre(&module))
+        Module::from_binary(&self.inner, &prepared.bytes)
+            .and_then(|module| self.linked(&module, prepared.facts))
             .map_err(|error| {
                 tracing::warn!(%error, "the compiler refuses a module that the profile admits");
                 Refused::Compiler
-            })?;
-        Ok(CompiledModule { pre, facts: Arc::new(prepared.facts), profile: self.profile })
+            })
+    }
+
+    /// A module whose code is there already.
+    pub(crate) fn linked(&self, module: &Module, facts: Facts) -> wasmtime::Result<CompiledModule> {
+        let pre = self.linker.instantiate_pre(module)?;
+        Ok(CompiledModule { pre, facts: Arc::new(facts), profile: self.profile })
+    }
+
+    /// What compiles and loads code.
+    pub(crate) fn inner(&self) -> &wasmtime::Engine {
+        &self.inner
     }
 
     /// Runs a workunit to its end. Blocks; a run has a thread of its own with a stack

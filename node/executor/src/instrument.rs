@@ -27,6 +27,7 @@ use crate::profile::{
     MAX_TYPES, OPS_PER_DEPTH, Profile,
 };
 use crate::refuse::Refused;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use wasmparser::{
     BinaryReaderError, DataKind, ExternalKind, FuncType, FuncValidatorAllocations, FunctionBody, Operator, Parser,
@@ -34,7 +35,7 @@ use wasmparser::{
 };
 
 /// What the engine must know about a module besides its code.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Facts {
     /// Bytes of all memories at the start.
     pub(crate) initial_memory: u64,

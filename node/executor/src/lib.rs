@@ -10,6 +10,7 @@
 //! - [`profile`]: the rules as one text and its hash, and the vectors that a node
 //!   runs before it serves them;
 //! - [`refuse`]: why a module is not taken; [`mod@inspect`]: all of the reasons, and what is in it;
+//! - [`modules`]: modules compiled once, in a process that can be ended, and kept;
 //! - [`engine`]: compiling and running, with the bounds that are the host's own;
 //! - [`outcome`]: what a run came to, and what it left;
 //! - [`manifest`]: the canonical encoding behind a result root (SYM-36);
@@ -28,6 +29,7 @@ pub mod inspect;
 mod instrument;
 mod limiter;
 pub mod manifest;
+pub mod modules;
 pub mod outcome;
 pub mod profile;
 pub mod refuse;
@@ -36,6 +38,7 @@ mod world;
 
 pub use engine::{Cancel, CompiledModule, Engine, ExecutorError, Inputs};
 pub use manifest::{Manifest, ManifestError};
+pub use modules::{CompilerProcess, Modules};
 pub use outcome::{Execution, Outcome, TrapKind};
 pub use profile::{Profile, ProfileError};
 pub use refuse::Refused;

@@ -365,10 +365,13 @@ impl Provider {
     }
 }
 
-/// Compiles a module from this node's own content.
+/// Compiles a module from this node's own content, if it was not compiled before.
 pub(super) fn compile_stored(context: &Context, module: ContentRef) -> Result<CompiledModule, String> {
+    if let Some(compiled) = context.modules.find(module) {
+        return Ok(compiled);
+    }
     let bytes = context.content.get(module).map_err(|e| format!("the module is not here: {e}"))?;
-    context.engine.compile(&bytes).map_err(|refused| format!("the module does not fit the profile: {refused}"))
+    context.modules.compile(module, &bytes).map_err(|refused| format!("the module does not fit the profile: {refused}"))
 }
 
 /// Runs an order's workunits one after another and keeps what they leave.

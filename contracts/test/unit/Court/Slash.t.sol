@@ -84,7 +84,7 @@ contract CourtSlashTest is Fixture {
         refused(good, good, abi.encodeWithSelector(ICourt.BadEvidence.selector, 1));
     }
 
-    function test_SYM_12_evidence_is_used_once() public {
+    function test_SYM_12_C12_evidence_is_used_once() public {
         second.fuel = 8;
         accepted();
         fund(payee.who, 100 * UNIT);

@@ -14,7 +14,7 @@ contract ClaimForTest is Fixture {
         eq(balanceOf(stranger.who), 0, "submitter");
     }
 
-    function test_SYM_09_the_highest_total_wins_and_an_equal_one_pays_nothing() public {
+    function test_SYM_09_C4_C11_the_highest_total_wins_and_an_equal_one_pays_nothing() public {
         channel(payer, payee.who, LANE, 5 * UNIT);
         eq(claimOne(payer, payee.who, LANE, 2 * UNIT, 0), 2 * UNIT, "first");
         eq(claimOne(payer, payee.who, LANE, 2 * UNIT, 0), 0, "equal");
@@ -87,7 +87,7 @@ contract ClaimForTest is Fixture {
         eq(vault.claimFor(""), 0, "nothing");
     }
 
-    function test_SYM_05_no_replay_across_chains_vaults_payees_and_lanes() public {
+    function test_SYM_05_C5_no_replay_across_chains_vaults_payees_and_lanes() public {
         channel(payer, payee.who, LANE, 5 * UNIT);
         channel(payer, stranger.who, LANE, 5 * UNIT);
         channel(payer, payee.who, bytes32(uint256(2)), 5 * UNIT);

@@ -30,7 +30,7 @@ contract OpenTest is Fixture {
         eq(allocatedOf(payer.who, stranger.who, LANE), 2 * UNIT, "the second of the first lane");
     }
 
-    function test_SYM_04_a_top_up_adds_and_never_shortens() public {
+    function test_SYM_04_C9_a_top_up_adds_and_never_shortens() public {
         fund(payer.who, 10 * UNIT);
         earmark(payer.who, payee.who, LANE, UNIT);
         vm.startPrank(payer.who);

@@ -5,7 +5,7 @@ import {Closing, IVault, Release} from "../../../src/interfaces/IVault.sol";
 import {Fixture} from "../../helpers/Fixture.sol";
 
 contract ReleaseTest is Fixture {
-    function test_SYM_04_from_the_expiry_on_the_owner_takes_the_rest() public {
+    function test_SYM_04_C8_from_the_expiry_on_the_owner_takes_the_rest() public {
         channel(payer, payee.who, LANE, 5 * UNIT);
         claimOne(payer, payee.who, LANE, 2 * UNIT, 0);
         vm.warp(EXPIRY - 1);
@@ -23,7 +23,7 @@ contract ReleaseTest is Fixture {
         eq(epochOf(payer.who, payee.who, LANE), 1, "epoch");
     }
 
-    function test_SYM_03_instruments_stay_payable_until_the_release_not_the_expiry() public {
+    function test_SYM_03_C7_instruments_stay_payable_until_the_release_not_the_expiry() public {
         channel(payer, payee.who, LANE, 5 * UNIT);
         vm.warp(EXPIRY + 100 days);
         eq(claimOne(payer, payee.who, LANE, 2 * UNIT, 0), 2 * UNIT, "long after the expiry");

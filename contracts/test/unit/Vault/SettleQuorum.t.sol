@@ -28,7 +28,7 @@ contract SettleQuorumTest is Fixture {
         eq(claimedOf(payer.who, p.leaves[2].provider.who, laneFor(0, p.leaves[2].laneNumber)), PRICE, "claimed");
     }
 
-    function test_SYM_13_a_dissenter_is_unpaid_and_keeps_everything_else() public {
+    function test_SYM_13_C14_a_dissenter_is_unpaid_and_keeps_everything_else() public {
         Plan memory p = plan(3, 2, DEEP, bytes22(0));
         Actor memory dissenter = p.leaves[1].provider;
         fund(dissenter.who, UNIT);

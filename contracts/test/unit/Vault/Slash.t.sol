@@ -68,7 +68,7 @@ contract SlashTest is Fixture {
         eq(stakeOf(payee.who), 0, "another offence takes it");
     }
 
-    function test_SYM_15_unbonding_stake_can_be_slashed_until_it_is_paid_out() public {
+    function test_SYM_15_C13_unbonding_stake_can_be_slashed_until_it_is_paid_out() public {
         stakeAll(payee.who, UNIT);
         vm.prank(payee.who);
         vault.requestUnstake();

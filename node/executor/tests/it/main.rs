@@ -12,5 +12,6 @@ mod exec;
 mod flite;
 mod guest;
 mod modules;
+mod modules_kept;
 mod outcomes;
 mod wasi;
