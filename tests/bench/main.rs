@@ -4,6 +4,7 @@
 //! time, beside a bound or a rival of the same run.
 #![allow(clippy::print_stdout)]
 
+mod content;
 mod exec;
 mod gas;
 
@@ -30,6 +31,8 @@ enum What {
     },
     /// Runs in the sandbox beside the same engine bare.
     Exec,
+    /// Speed of content references, beside a plain loop.
+    Content,
 }
 
 /// The checkout.
@@ -43,6 +46,7 @@ async fn main() -> ExitCode {
     let done = match args.what {
         What::Gas { bless } => gas::run(args.json, bless).await,
         What::Exec => exec::run(args.json),
+        What::Content => content::run(args.json),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,6 @@
 //! One chunk: its address, its stored form, and the shape that a span implies.
 
-use sha3::{Digest, Keccak256};
+use crate::keccak::{Hash, Lanes, hash_one};
 use symbolon_primitives::ContentRef;
 
 /// The most bytes one chunk carries.
@@ -88,51 +88,93 @@ pub fn chunk_address(span: u64, payload: &[u8]) -> Result<ContentRef, ChunkError
     Ok(address_of_root(span, &root))
 }
 
+/// What is hashed for the address of a chunk: the span, then the Merkle root.
+fn address_input(span: u64, root: &Hash) -> [u8; SPAN_SIZE + 32] {
+    let mut input = [0; SPAN_SIZE + 32];
+    let (head, tail) = input.split_at_mut(SPAN_SIZE);
+    head.copy_from_slice(&span.to_le_bytes());
+    tail.copy_from_slice(root);
+    input
+}
+
 /// The address of a chunk whose Merkle root is known.
-pub(crate) fn address_of_root(span: u64, root: &[u8; 32]) -> ContentRef {
-    let mut hasher = Keccak256::new();
-    hasher.update(span.to_le_bytes());
-    hasher.update(root);
-    ContentRef::from_bytes(hasher.finalize().into())
+pub(crate) fn address_of_root(span: u64, root: &Hash) -> ContentRef {
+    ContentRef::from_bytes(hash_one(address_input(span, root)))
 }
 
 /// `keccak256(left ‖ right)`.
-pub(crate) fn hash_pair(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
-    let mut hasher = Keccak256::new();
-    hasher.update(left);
-    hasher.update(right);
-    hasher.finalize().into()
+pub(crate) fn hash_pair(left: &Hash, right: &Hash) -> Hash {
+    let mut pair = [0; 64];
+    let (head, tail) = pair.split_at_mut(32);
+    head.copy_from_slice(left);
+    tail.copy_from_slice(right);
+    hash_one(pair)
+}
+
+/// The addresses of full leaves, as far as there is room for them. Those of one call
+/// share the processor's lanes, so a few together are faster than each alone.
+pub(crate) fn full_leaves(leaves: &[[u8; CHUNK_SIZE]], addresses: &mut [Hash], lanes: Lanes) {
+    let segments = leaves.as_flattened().as_chunks::<SEGMENT_SIZE>().0;
+    let mut nodes = Vec::new();
+    fold(segments, &mut nodes, lanes);
+    let mut above = Vec::new();
+    for _ in 1..BMT_LEVELS {
+        fold(&nodes, &mut above, lanes);
+        std::mem::swap(&mut nodes, &mut above);
+    }
+    let inputs: Vec<_> = nodes.iter().map(|root| address_input(CHUNK_SPAN, root)).collect();
+    lanes.hash(&inputs, addresses);
+}
+
+/// One level up, for an even number of nodes.
+fn fold(nodes: &[Hash], above: &mut Vec<Hash>, lanes: Lanes) {
+    let pairs = nodes.as_flattened().as_chunks::<64>().0;
+    above.resize(pairs.len(), Hash::default());
+    lanes.hash(pairs, above);
 }
 
 /// The payload's segments, the last one zero-padded.
-fn segments(payload: &[u8]) -> Vec<[u8; 32]> {
-    payload
-        .chunks(SEGMENT_SIZE)
-        .map(|part| {
-            let mut segment = [0u8; SEGMENT_SIZE];
-            for (to, from) in segment.iter_mut().zip(part) {
-                *to = *from;
-            }
-            segment
-        })
-        .collect()
+fn segments(payload: &[u8]) -> Vec<Hash> {
+    let mut segments = vec![Hash::default(); payload.len().div_ceil(SEGMENT_SIZE)];
+    for (to, from) in segments.as_flattened_mut().iter_mut().zip(payload) {
+        *to = *from;
+    }
+    segments
+}
+
+/// Walks up from the payload's segments to the root. `see` gets the nodes of each
+/// level below the root, and what stands for those that are not there.
+fn climb(payload: &[u8], lanes: Lanes, mut see: impl FnMut(&[Hash], &Hash)) -> Hash {
+    let mut nodes = segments(payload);
+    let mut above = Vec::new();
+    let mut zero = Hash::default();
+    for zero_above in ZERO_LEVELS.get_or_init(zero_levels) {
+        see(&nodes, &zero);
+        if !nodes.len().is_multiple_of(2) {
+            nodes.push(zero);
+        }
+        fold(&nodes, &mut above, lanes);
+        std::mem::swap(&mut nodes, &mut above);
+        zero = *zero_above;
+    }
+    nodes.first().copied().unwrap_or(zero)
 }
 
 /// The sisters of one segment, from the bottom up, and that segment.
-pub(crate) fn sisters(payload: &[u8], index: usize) -> ([u8; 32], [[u8; 32]; BMT_LEVELS]) {
-    let mut zero = [0u8; SEGMENT_SIZE];
-    let mut nodes = segments(payload);
-    let segment = nodes.get(index).copied().unwrap_or(zero);
+pub(crate) fn sisters(payload: &[u8], index: usize) -> (Hash, [Hash; BMT_LEVELS]) {
+    let mut found = [Hash::default(); BMT_LEVELS];
+    let mut segment = None;
     let mut at = index;
-    let mut found = [[0u8; 32]; BMT_LEVELS];
-    let zeros = ZERO_LEVELS.get_or_init(zero_levels);
-    for (sister, above) in found.iter_mut().zip(zeros) {
-        *sister = nodes.get(at ^ 1).copied().unwrap_or(zero);
-        nodes = fold(&nodes, &zero);
-        zero = *above;
+    let mut free = found.iter_mut();
+    climb(payload, Lanes::best(), |nodes, zero| {
+        let node = |at: usize| nodes.get(at).copied().unwrap_or(*zero);
+        segment.get_or_insert(node(at));
+        if let Some(sister) = free.next() {
+            *sister = node(at ^ 1);
+        }
         at >>= 1;
-    }
-    (segment, found)
+    });
+    (segment.unwrap_or_default(), found)
 }
 
 /// The Merkle root over the payload, zero-padded to [`CHUNK_SIZE`].
@@ -143,38 +185,20 @@ pub fn bmt_root(payload: &[u8]) -> Result<[u8; 32], ChunkError> {
     if payload.len() > CHUNK_SIZE {
         return Err(ChunkError::TooLong { len: payload.len() });
     }
-    Ok(merkle_root(payload))
+    Ok(merkle_root(payload, Lanes::best()))
 }
 
 /// [`bmt_root`] of a payload that is known to fit a chunk.
-pub(crate) fn merkle_root(payload: &[u8]) -> [u8; 32] {
+pub(crate) fn merkle_root(payload: &[u8], lanes: Lanes) -> Hash {
     debug_assert!(payload.len() <= CHUNK_SIZE);
-    let mut zero = [0u8; SEGMENT_SIZE];
-    let mut nodes = segments(payload);
-    for above in ZERO_LEVELS.get_or_init(zero_levels) {
-        nodes = fold(&nodes, &zero);
-        zero = *above;
-    }
-    nodes.first().copied().unwrap_or(zero)
-}
-
-/// One level up; an odd last node is paired with an all-zero subtree.
-fn fold(nodes: &[[u8; 32]], zero: &[u8; 32]) -> Vec<[u8; 32]> {
-    nodes
-        .chunks(2)
-        .map(|pair| match pair {
-            [left, right] => hash_pair(left, right),
-            [left] => hash_pair(left, zero),
-            _ => *zero,
-        })
-        .collect()
+    climb(payload, lanes, |_, _| {})
 }
 
 /// Hashes of all-zero subtrees, one a level; computed once for the process.
-static ZERO_LEVELS: std::sync::OnceLock<[[u8; 32]; BMT_LEVELS]> = std::sync::OnceLock::new();
+static ZERO_LEVELS: std::sync::OnceLock<[Hash; BMT_LEVELS]> = std::sync::OnceLock::new();
 
-fn zero_levels() -> [[u8; 32]; BMT_LEVELS] {
-    let mut zero = [0u8; SEGMENT_SIZE];
+fn zero_levels() -> [Hash; BMT_LEVELS] {
+    let mut zero = Hash::default();
     std::array::from_fn(|_| {
         zero = hash_pair(&zero, &zero);
         zero

@@ -9,20 +9,23 @@
 //! - [`tree`]: bytes in, root and every chunk out ([`reference()`], [`Splitter`]);
 //! - [`mod@join`]: untrusted chunks in, checked bytes out ([`Joiner`]);
 //! - [`proof`]: one 32-byte segment belongs to a root ([`FileProof`]);
-//! - [`chunk`]: one chunk's address, and the shape that a length implies.
+//! - [`chunk`]: one chunk's address, and the shape that a length implies;
+//! - [`keccak`]: many hashes side by side.
 //!
-//! **Architecture invariant.** No I/O, no clock, no randomness, no threads: a store
-//! or a network gives and takes chunks through values. The shape of a tree follows
+//! **Architecture invariant.** No I/O, no clock, no randomness, and no thread that outlives
+//! a call: a store or a network gives and takes chunks through values. The shape of a tree follows
 //! from its length alone, so one byte string has one reference and a joiner can tell
 //! at every chunk whether the sender keeps to it.
 
 pub mod chunk;
 pub mod join;
+pub mod keccak;
 pub mod proof;
 pub mod tree;
 
 pub use chunk::{CHUNK_SIZE, Chunk, ChunkError, REFS_PER_CHUNK, SEGMENT_SIZE, chunk_address};
 pub use join::{JoinError, Joiner, join};
-pub use proof::{FileProof, ProofError, SegmentProof};
+pub use keccak::Lanes;
+pub use proof::{FileProof, ProofError, Prover, SegmentProof};
 pub use symbolon_primitives::ContentRef;
 pub use tree::{Root, Splitter, reference, split};

@@ -1,9 +1,10 @@
 //! Proofs that one 32-byte segment belongs to a reference.
 
 use crate::chunk::{
-    BMT_LEVELS, CHUNK_SIZE, ChunkError, Layout, REFS_PER_CHUNK, SEGMENT_SIZE, address_of_root, hash_pair, parse_stored,
-    sisters,
+    BMT_LEVELS, CHUNK_SIZE, Chunk, ChunkError, Layout, REFS_PER_CHUNK, SEGMENT_SIZE, address_of_root, hash_pair,
+    parse_stored, sisters,
 };
+use std::collections::BTreeMap;
 use symbolon_primitives::ContentRef;
 
 /// Why a proof could not be made or does not hold.
@@ -187,6 +188,69 @@ impl FileProof {
             }
         }
         Err(ProofError::WrongShape { level: self.levels.len() })
+    }
+}
+
+/// Gathers in one pass over a byte string what proofs of some of its bytes need.
+///
+/// It keeps the chunks above each offset, one a level, and nothing else: a file
+/// need not fit in memory, nor its chunks be stored.
+///
+/// ```
+/// use symbolon_content::{Chunk, Prover, Splitter};
+///
+/// let mut prover = Prover::new([70_000]);
+/// let mut splitter = Splitter::new(|chunk: &Chunk<'_>| {
+///     prover.see(chunk);
+///     Ok::<(), std::convert::Infallible>(())
+/// });
+/// for _ in 0..100 {
+///     splitter.write(&[7; 1000])?;
+/// }
+/// let root = splitter.finish()?;
+/// let proof = prover.prove(root.reference, 70_000)?;
+/// assert_eq!(proof.verify(&root.reference, 70_000)?, ([7; 32], 100_000));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Prover {
+    offsets: Vec<u64>,
+    /// Bytes that lie in the leaves seen so far.
+    seen: u64,
+    kept: BTreeMap<ContentRef, Vec<u8>>,
+}
+
+impl Prover {
+    /// A prover for the segments with these bytes.
+    pub fn new(offsets: impl IntoIterator<Item = u64>) -> Self {
+        Self { offsets: offsets.into_iter().collect(), seen: 0, kept: BTreeMap::new() }
+    }
+
+    /// Looks at the next chunk in the order of a [`Splitter`](crate::Splitter).
+    pub fn see(&mut self, chunk: &Chunk<'_>) {
+        if chunk.span <= CHUNK_SIZE as u64 {
+            self.seen = self.seen.saturating_add(chunk.span);
+        }
+        // A chunk above the leaves comes as soon as the last of them did.
+        let from = self.seen.saturating_sub(chunk.span);
+        if self.offsets.iter().any(|offset| (from..self.seen).contains(offset)) {
+            self.kept.insert(chunk.address, chunk.stored());
+        }
+    }
+
+    /// Bytes that are kept.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.kept.values().map(Vec::len).sum()
+    }
+
+    /// Proves the segment that holds byte `offset`.
+    ///
+    /// # Errors
+    /// As [`FileProof::new`]; [`ProofError::Missing`] for an offset that the prover
+    /// was not made for, or a root whose chunks it has not seen.
+    pub fn prove(&self, root: ContentRef, offset: u64) -> Result<FileProof, ProofError> {
+        FileProof::new(root, offset, |address| self.kept.get(address).cloned())
     }
 }
 
