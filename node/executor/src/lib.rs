@@ -9,6 +9,7 @@
 //!
 //! - [`profile`]: the rules as one text and its hash, and the vectors that a node
 //!   runs before it serves them;
+//! - [`tuning`]: what moves only the speed of this host;
 //! - [`refuse`]: why a module is not taken; [`mod@inspect`]: all of the reasons, and what is in it;
 //! - [`engine`]: compiling and running, with the bounds that are the host's own;
 //! - [`outcome`]: what a run came to, and what it left;
@@ -31,6 +32,7 @@ pub mod manifest;
 pub mod outcome;
 pub mod profile;
 pub mod refuse;
+pub mod tuning;
 mod vectors;
 mod world;
 
@@ -39,3 +41,4 @@ pub use manifest::{Manifest, ManifestError};
 pub use outcome::{Execution, Outcome, TrapKind};
 pub use profile::{Profile, ProfileError};
 pub use refuse::Refused;
+pub use tuning::Tuning;
