@@ -6,6 +6,7 @@ use crate::limiter::HostExhausted;
 use crate::outcome::{Execution, Outcome, TrapKind};
 use crate::profile::{BYTES_PER_FUEL, MAX_TABLE_ELEMENTS, NATIVE_STACK, Profile, ProfileError};
 use crate::refuse::Refused;
+use crate::tuning::Tuning;
 use crate::world::{Loaded, Preopen, Spec, World};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -220,7 +221,17 @@ impl Engine {
     /// # Errors
     /// [`ExecutorError::Engine`] on a machine that the engine cannot serve.
     pub fn with_memory_budget(profile: Profile, bytes: u64) -> Result<Self, ExecutorError> {
-        let inner = wasmtime::Engine::new(&profile.config()).map_err(ExecutorError::Engine)?;
+        Self::tuned(profile, bytes, Tuning::default())
+    }
+
+    /// The same, run as this host wants it.
+    ///
+    /// # Errors
+    /// [`ExecutorError::Engine`] on a machine that the engine cannot serve, or not so.
+    pub fn tuned(profile: Profile, bytes: u64, tuning: Tuning) -> Result<Self, ExecutorError> {
+        let mut config = profile.config();
+        tuning.apply(&mut config).map_err(ExecutorError::Engine)?;
+        let inner = wasmtime::Engine::new(&config).map_err(ExecutorError::Engine)?;
         let mut linker = Linker::new(&inner);
         abi::link(&mut linker).map_err(ExecutorError::Engine)?;
         Ok(Self { profile, inner, linker: Arc::new(linker), budget: Arc::new(Budget { bytes, held: Mutex::new(0) }) })

@@ -9,6 +9,7 @@
 //!
 //! - [`profile`]: the rules as one text and its hash, and the vectors that a node
 //!   runs before it serves them;
+//! - [`tuning`]: what moves only the speed of this host;
 //! - [`refuse`]: why a module is not taken; [`mod@inspect`]: all of the reasons, and what is in it;
 //! - [`modules`]: modules compiled once, in a process that can be ended, and kept;
 //! - [`engine`]: compiling and running, with the bounds that are the host's own;
@@ -33,6 +34,7 @@ pub mod modules;
 pub mod outcome;
 pub mod profile;
 pub mod refuse;
+pub mod tuning;
 mod vectors;
 mod world;
 
@@ -42,3 +44,4 @@ pub use modules::{CompilerProcess, Modules};
 pub use outcome::{Execution, Outcome, TrapKind};
 pub use profile::{Profile, ProfileError};
 pub use refuse::Refused;
+pub use tuning::Tuning;

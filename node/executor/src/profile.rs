@@ -9,7 +9,7 @@
 
 use symbolon_primitives::{Limits, ProfileId, Workunit, keccak256};
 use wasmparser::WasmFeatures;
-use wasmtime::{Collector, Config, OperatorCost, OptLevel, VariableOperatorCost};
+use wasmtime::{Collector, Config, OperatorCost, VariableOperatorCost};
 
 /// The engine whose numbers profile 1 is. A test compares it with the lock file.
 pub const ENGINE_VERSION: &str = "48.0.8";
@@ -142,7 +142,7 @@ impl Profile {
              locals {MAX_LOCALS} memories {MAX_MEMORIES} tables {MAX_TABLES} tags {MAX_TAGS} params {MAX_PARAMS} \
              elements {MAX_TABLE_ELEMENTS}\n\
              run: memory {MAX_MEMORY_BYTES} output {MAX_OUTPUT_BYTES} files {MAX_FILES} fuel {MAX_FUEL}\n\
-             world: wasi_snapshot_preview1; descriptors {MAX_DESCRIPTORS} depth {MAX_DIR_DEPTH} name {MAX_NAME_BYTES} \
+             world: wasi_unstable wasi_snapshot_preview1; descriptors {MAX_DESCRIPTORS} depth {MAX_DIR_DEPTH} name {MAX_NAME_BYTES} \
              path {MAX_PATH_BYTES} hops {MAX_LINK_HOPS} iovecs {MAX_IOVECS} subscriptions {MAX_SUBSCRIPTIONS}\n\
              clock: starts {CLOCK_START_NS}, 1 ns a unit, ends {CLOCK_END_NS}\n\
              random: chacha20, key workunit id, nonce 0, counter 0\n\
@@ -249,7 +249,6 @@ impl Profile {
             .memory_may_move(false)
             .async_stack_size(NATIVE_STACK)
             .max_wasm_stack(NATIVE_STACK)
-            .cranelift_opt_level(OptLevel::Speed)
             .generate_address_map(false)
             .native_unwind_info(false)
             .wasm_backtrace_max_frames(None);

@@ -96,36 +96,17 @@ pub(super) fn fd_fdstat_set_rights(call: &mut Call<'_>, fd: u32, base: u64, inhe
     Ok(())
 }
 
-/// A node's description as the guest sees it; the device is always 1.
-pub(super) fn put_stat(call: &mut Call<'_>, out: Ptr, stat: &Stat) -> Done {
-    let mut record = [0u8; 64];
-    fill(
-        &mut record,
-        &[
-            (0, &1u64.to_le_bytes()),
-            (8, &stat.ino.to_le_bytes()),
-            (16, &[type_code(stat.ty)]),
-            (24, &stat.links.to_le_bytes()),
-            (32, &stat.size.to_le_bytes()),
-            (40, &stat.times.accessed.to_le_bytes()),
-            (48, &stat.times.modified.to_le_bytes()),
-            (56, &stat.times.changed.to_le_bytes()),
-        ],
-    );
+/// A node's description as the guest sees it.
+pub(super) fn put_stat(call: &mut Call<'_>, out: Ptr, stat: Option<&Stat>) -> Done {
+    let record = call.abi.filestat(stat);
     call.put(out, &record)
 }
 
 pub(super) fn fd_filestat_get(call: &mut Call<'_>, fd: u32, out: Ptr) -> Done {
     let fd = call.world.fds.get(fd)?;
     fd.need(rights::FD_FILESTAT_GET)?;
-    match fd.ino() {
-        Some(ino) => {
-            let stat = call.world.fs.stat(ino)?;
-            put_stat(call, out, &stat)
-        }
-        // A stream: no node, no size, no times.
-        None => call.put(out, &[0u8; 64]),
-    }
+    let stat = fd.ino().map(|ino| call.world.fs.stat(ino)).transpose()?;
+    put_stat(call, out, stat.as_ref())
 }
 
 /// The times that a call sets: `None` leaves one as it is.

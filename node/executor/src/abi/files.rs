@@ -1,6 +1,7 @@
 //! Reading, writing, seeking, listing.
 
 use super::descriptors::type_code;
+use super::layout::Whence;
 use super::{Call, Done, Ptr, Stop};
 use crate::world::errno::Errno;
 use crate::world::fds::{Target, flags, rights};
@@ -197,18 +198,18 @@ pub(super) fn fd_pwrite(call: &mut Call<'_>, fd: u32, list: Ptr, count: u32, at:
 
 pub(super) fn fd_seek(call: &mut Call<'_>, fd: u32, by: i64, whence: u32, out: Ptr) -> Done {
     // Telling needs less than seeking.
-    let right = if by == 0 && whence == 1 { rights::FD_TELL } else { rights::FD_SEEK };
+    let from = call.abi.whence(whence);
+    let right = if by == 0 && from == Some(Whence::Current) { rights::FD_TELL } else { rights::FD_SEEK };
     // A stream has neither right; what it answers is that it cannot seek.
     let descriptor = call.world.fds.get(fd)?;
     if descriptor.ino().is_none() {
         return Err(Errno::SPipe.into());
     }
     let (ino, at) = file(call, fd, right)?;
-    let base = match whence {
-        0 => 0,
-        1 => at,
-        2 => call.world.fs.size(ino)?,
-        _ => return Err(Errno::Inval.into()),
+    let base = match from.ok_or(Errno::Inval)? {
+        Whence::Start => 0,
+        Whence::Current => at,
+        Whence::End => call.world.fs.size(ino)?,
     };
     let to = base.checked_add_signed(by).ok_or(Errno::Inval)?;
     if i64::try_from(to).is_err() {

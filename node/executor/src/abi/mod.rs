@@ -1,5 +1,5 @@
-//! `wasi_snapshot_preview1` over the virtual world: every call, bounds-checked and
-//! metered.
+//! `wasi_snapshot_preview1` and `wasi_unstable` over the virtual world: every call,
+//! bounds-checked and metered.
 //!
 //! A call is a function from a [`Call`] (the guest's memory, the world, the fuel that
 //! is left) and its arguments to an errno. [`host`] wraps it: it takes the constant
@@ -7,17 +7,16 @@
 
 mod descriptors;
 mod files;
+mod layout;
 mod paths;
 mod process;
 
 use crate::profile::{BYTES_PER_FUEL, HOST_CALL_FUEL, MAX_IOVECS};
 use crate::world::World;
 use crate::world::errno::Errno;
+use layout::Abi;
 use symbolon_primitives::Level;
 use wasmtime::{Caller, Linker, Trap};
-
-/// The one module that can be imported.
-const MODULE: &str = "wasi_snapshot_preview1";
 
 /// Every function: name, and its signature as letters (`i` i32, `l` i64) around `>`.
 const SIGNATURES: [(&str, &str); 46] = [
@@ -74,9 +73,7 @@ const COMPUTE: [&str; 4] = ["fd_read", "fd_write", "fd_close", "fd_fdstat_get"];
 
 /// The signature of an import, if the world offers it.
 pub(crate) fn signature(module: &str, name: &str) -> Option<&'static str> {
-    if module != MODULE {
-        return None;
-    }
+    Abi::named(module).filter(|abi| abi.has(name))?;
     SIGNATURES.iter().find(|(known, _)| *known == name).map(|(_, signature)| *signature)
 }
 
@@ -115,6 +112,7 @@ type Ptr = u32;
 
 /// One call in progress.
 struct Call<'a> {
+    abi: Abi,
     memory: &'a mut [u8],
     world: &'a mut World,
     /// Fuel that is left.
@@ -204,7 +202,12 @@ fn range(at: Ptr, len: u32) -> Result<std::ops::Range<usize>, Stop> {
 }
 
 /// Runs one call: fee, fuel, memory, errno.
-fn host(mut caller: Caller<'_, World>, name: &str, body: impl FnOnce(&mut Call<'_>) -> Done) -> wasmtime::Result<i32> {
+fn host(
+    mut caller: Caller<'_, World>,
+    abi: Abi,
+    name: &str,
+    body: impl FnOnce(&mut Call<'_>) -> Done,
+) -> wasmtime::Result<i32> {
     let before = caller.get_fuel()?;
     let Some(left) = before.checked_sub(HOST_CALL_FUEL) else {
         caller.set_fuel(0)?;
@@ -228,7 +231,7 @@ fn host(mut caller: Caller<'_, World>, name: &str, body: impl FnOnce(&mut Call<'
         None => (&mut [][..], caller.data_mut()),
     };
     world.burned = world.max_fuel.saturating_sub(left);
-    let mut call = Call { memory, world, fuel: left };
+    let mut call = Call { abi, memory, world, fuel: left };
     let done = body(&mut call);
     let work = call.world.fs.take_work();
     let left = call.fuel.checked_sub(work);
@@ -241,17 +244,24 @@ fn host(mut caller: Caller<'_, World>, name: &str, body: impl FnOnce(&mut Call<'
     done
 }
 
-/// Defines every function in a linker.
+/// Defines every function of every interface in a linker. A guest may import from
+/// both: each call then has the layouts of the interface that it was imported from.
 pub(crate) fn link(linker: &mut Linker<World>) -> wasmtime::Result<()> {
+    Abi::ALL.into_iter().try_for_each(|abi| link_one(linker, abi))
+}
+
+fn link_one(linker: &mut Linker<World>, abi: Abi) -> wasmtime::Result<()> {
     macro_rules! define {
         ($($home:ident::$name:ident($($arg:ident: $ty:ty),*);)*) => {$(
-            linker.func_wrap(
-                MODULE,
-                stringify!($name),
-                |caller: Caller<'_, World>, $($arg: $ty),*| -> wasmtime::Result<i32> {
-                    host(caller, stringify!($name), |call| $home::$name(call, $($arg),*))
-                },
-            )?;
+            if abi.has(stringify!($name)) {
+                linker.func_wrap(
+                    abi.module(),
+                    stringify!($name),
+                    move |caller: Caller<'_, World>, $($arg: $ty),*| -> wasmtime::Result<i32> {
+                        host(caller, abi, stringify!($name), |call| $home::$name(call, $($arg),*))
+                    },
+                )?;
+            }
         )*};
     }
     define! {
@@ -304,13 +314,17 @@ pub(crate) fn link(linker: &mut Linker<World>) -> wasmtime::Result<()> {
         paths::path_symlink(target: u32, target_len: u32, fd: u32, path: u32, len: u32);
         paths::path_unlink_file(fd: u32, path: u32, len: u32);
     }
-    linker.func_wrap(MODULE, "proc_exit", |mut caller: Caller<'_, World>, code: u32| -> wasmtime::Result<()> {
-        let left = caller.get_fuel()?.saturating_sub(HOST_CALL_FUEL);
-        caller.set_fuel(left)?;
-        match caller.data().level {
-            Level::Command => Err(Exit { code }.into()),
-            Level::Compute => Err(Forbidden.into()),
-        }
-    })?;
+    linker.func_wrap(
+        abi.module(),
+        "proc_exit",
+        |mut caller: Caller<'_, World>, code: u32| -> wasmtime::Result<()> {
+            let left = caller.get_fuel()?.saturating_sub(HOST_CALL_FUEL);
+            caller.set_fuel(left)?;
+            match caller.data().level {
+                Level::Command => Err(Exit { code }.into()),
+                Level::Compute => Err(Forbidden.into()),
+            }
+        },
+    )?;
     Ok(())
 }

@@ -39,7 +39,7 @@ pub(super) fn path_filestat_get(call: &mut Call<'_>, fd: u32, lookup: u32, path:
     let follow = lookup & FOLLOW != 0;
     let found = find(call, fd, rights::PATH_FILESTAT_GET, path, len, follow)?;
     let stat = call.world.fs.stat(found.node.ok_or(Errno::NoEnt)?)?;
-    put_stat(call, out, &stat)
+    put_stat(call, out, Some(&stat))
 }
 
 #[expect(clippy::too_many_arguments, reason = "the interface's own arguments")]

@@ -119,7 +119,6 @@ pub(super) fn sock_shutdown(call: &mut Call<'_>, fd: u32, _how: u32) -> Done {
     no_socket(call, fd)
 }
 
-const SUBSCRIPTION_BYTES: u32 = 48;
 const EVENT_BYTES: u32 = 32;
 const EVENT_CLOCK: u8 = 0;
 const EVENT_READ: u8 = 1;
@@ -148,11 +147,12 @@ pub(super) fn poll_oneoff(call: &mut Call<'_>, subs: Ptr, events: Ptr, count: u3
     if count == 0 || count > MAX_SUBSCRIPTIONS {
         return Err(Errno::Inval.into());
     }
-    call.pay(u64::from(count).saturating_mul(u64::from(SUBSCRIPTION_BYTES)))?;
+    let layout = call.abi.subscription();
+    call.pay(u64::from(count).saturating_mul(u64::from(layout.size)))?;
     let mut ready = Vec::new();
     let mut timers = Vec::new();
     for i in 0..count {
-        let at = offset(subs, i, SUBSCRIPTION_BYTES)?;
+        let at = offset(subs, i, layout.size)?;
         let field = |skip| offset(at, 1, skip);
         let userdata = call.u64_at(at)?;
         let [kind] = *call.slice(field(8)?, 1)? else {
@@ -160,9 +160,9 @@ pub(super) fn poll_oneoff(call: &mut Call<'_>, subs: Ptr, events: Ptr, count: u3
         };
         match kind {
             EVENT_CLOCK => {
-                let id = call.u32_at(field(16)?)?;
-                let timeout = call.u64_at(field(24)?)?;
-                let flags = u64::from(call.u32_at(field(40)?)? & 0xffff);
+                let id = call.u32_at(field(layout.clock)?)?;
+                let timeout = call.u64_at(field(layout.timeout)?)?;
+                let flags = u64::from(call.u32_at(field(layout.flags)?)? & 0xffff);
                 match timer(call, id, timeout, flags) {
                     Ok(wait) => timers.push(Timer { userdata, wait }),
                     Err(errno) => ready.push(Event { userdata, errno: errno.code(), kind, bytes: 0, flags: 0 }),

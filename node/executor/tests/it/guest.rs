@@ -147,6 +147,12 @@ pub(crate) fn wasi(data: &str, body: &str) -> String {
     )
 }
 
+/// The same guest built for the older interface, which lacks one call.
+pub(crate) fn wasi_unstable(data: &str, body: &str) -> String {
+    let text = wasi(data, body).replace("\"wasi_snapshot_preview1\"", "\"wasi_unstable\"");
+    text.lines().filter(|line| !line.contains("\"sock_accept\"")).flat_map(|line| [line, "\n"]).collect()
+}
+
 /// Runs [`wasi`] and expects that every expectation held.
 pub(crate) fn holds(data: &str, body: &str, files: &[(&str, &[u8])]) -> Execution {
     let (unit, inputs) = with_inputs(unit(), files);

@@ -11,6 +11,7 @@
 mod exec;
 mod flite;
 mod guest;
+mod interfaces;
 mod modules;
 mod modules_kept;
 mod outcomes;

@@ -36,6 +36,13 @@ pub(crate) struct Times {
     pub(crate) changed: u64,
 }
 
+impl Times {
+    /// In the order in which guests see them.
+    pub(crate) const fn all(self) -> [u64; 3] {
+        [self.accessed, self.modified, self.changed]
+    }
+}
+
 #[derive(Debug)]
 enum Bytes {
     /// Not the guest's own, hence free of charge; copied before the first change.
