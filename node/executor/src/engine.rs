@@ -4,23 +4,24 @@ use crate::abi::{self, Exit, Forbidden};
 use crate::instrument::{Facts, prepare};
 use crate::limiter::HostExhausted;
 use crate::outcome::{Execution, Outcome, TrapKind};
-use crate::profile::{BYTES_PER_FUEL, MAX_TABLE_ELEMENTS, NATIVE_STACK, Profile, ProfileError};
+use crate::profile::{BYTES_PER_FUEL, MAX_TABLE_ELEMENTS, Profile, ProfileError};
 use crate::refuse::Refused;
 use crate::tuning::Tuning;
 use crate::world::{Loaded, Preopen, Spec, World};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use symbolon_primitives::{Level, Workunit};
-use wasmtime::{ExternRef, InstancePre, Linker, Module, Store, Trap, UpdateDeadline, Val};
+use wasmtime::{ExternRef, InstancePre, Linker, Module, Store, Trap, Val};
 
-/// How often a run looks at its deadline and its cancel token.
-const TICK: Duration = Duration::from_millis(20);
-
-/// Native stack beyond what guests may use: host calls run on the same thread.
-const HOST_STACK: usize = 2 << 20;
+/// Fuel between two looks at a run's deadline and its cancel token: some milliseconds.
+/// Guests have no instruction for it, as they would with the engine's epochs: the count
+/// of fuel that they keep anyway hands control back.
+const SLICE_FUEL: u64 = 10_000_000;
 
 /// A module's inputs by path, as [`Workunit::inputs`] names them.
 pub type Inputs = BTreeMap<String, Arc<[u8]>>;
@@ -79,9 +80,6 @@ pub enum ExecutorError {
         /// What this run asks for.
         need: u64,
     },
-    /// No thread could be started for the run.
-    #[error("no thread for the run")]
-    Thread(#[source] std::io::Error),
     /// The engine failed in a way that says nothing about the guest.
     #[error("the engine failed")]
     Engine(#[source] wasmtime::Error),
@@ -272,8 +270,9 @@ impl Engine {
         &self.inner
     }
 
-    /// Runs a workunit to its end. Blocks; a run has a thread of its own with a stack
-    /// that is large enough for the profile's call depth.
+    /// Runs a workunit to its end. Blocks; a run has a stack of its own that is large
+    /// enough for the profile's call depth. A node has as many runs at once as it calls
+    /// this from threads.
     ///
     /// The caller has compiled the module that the workunit names, and checked the
     /// inputs' bytes against their references (a [`Joiner`](symbolon_content::Joiner)
@@ -362,8 +361,8 @@ impl Engine {
         if let Some(outcome) = early {
             return Ok(finish(world, outcome, max_fuel));
         }
-        let store = self.store(world, cancel);
-        let (end, mut store) = self.on_thread(store, module, level, cancel)?;
+        let mut store = Store::new(&self.inner, world);
+        let end = poll_to_end(&mut store, module, level, cancel)?;
         let left = store.get_fuel().map_err(ExecutorError::Engine)?;
         store.data_mut().burned = max_fuel.saturating_sub(left);
         let outcome = match end {
@@ -378,64 +377,38 @@ impl Engine {
         };
         Ok(finish(store.into_data(), outcome, fuel))
     }
-
-    fn store(&self, world: World, cancel: &Cancel) -> Store<World> {
-        let mut store = Store::new(&self.inner, world);
-        let flag = Arc::clone(&cancel.flag);
-        let limit = cancel.limit;
-        let start = Instant::now();
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |_| {
-            if flag.load(Ordering::Acquire) {
-                return Err(Killed { limit: None }.into());
-            }
-            match limit {
-                Some(limit) if start.elapsed() >= limit => Err(Killed { limit: Some(limit) }.into()),
-                _ => Ok(UpdateDeadline::Continue(1)),
-            }
-        });
-        store
-    }
-
-    /// Runs on a thread with a big stack, while this one keeps the time.
-    fn on_thread(
-        &self,
-        store: Store<World>,
-        module: &CompiledModule,
-        level: Level,
-        cancel: &Cancel,
-    ) -> Result<(Result<Outcome, ExecutorError>, Store<World>), ExecutorError> {
-        static RUNS: AtomicU64 = AtomicU64::new(0);
-        let number = RUNS.fetch_add(1, Ordering::Relaxed);
-        if cancel.is_cancelled() {
-            return Err(ExecutorError::Cancelled);
-        }
-        std::thread::scope(|scope| {
-            let (done, wait) = sync_channel::<()>(1);
-            let thread = std::thread::Builder::new()
-                .name(format!("guest-{number}"))
-                .stack_size(NATIVE_STACK.saturating_add(HOST_STACK))
-                .spawn_scoped(scope, move || {
-                    // Dropped at the end, however it comes.
-                    let _done = done;
-                    let mut store = store;
-                    let end = drive(&mut store, module, level);
-                    (end, store)
-                })
-                .map_err(ExecutorError::Thread)?;
-            while wait.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
-                self.inner.increment_epoch();
-            }
-            thread.join().map_err(|_| ExecutorError::Panicked)
-        })
-    }
 }
 
-/// This host's patience ended.
-#[derive(Debug, thiserror::Error)]
-#[error("the run was ended from outside")]
-struct Killed {
-    limit: Option<Duration>,
+/// Drives a run on this thread, on a stack of its own that is large enough for the
+/// profile's call depth, and looks after every slice of fuel whether it may go on.
+fn poll_to_end(
+    store: &mut Store<World>,
+    module: &CompiledModule,
+    level: Level,
+    cancel: &Cancel,
+) -> Result<Result<Outcome, ExecutorError>, ExecutorError> {
+    if cancel.is_cancelled() {
+        return Err(ExecutorError::Cancelled);
+    }
+    let start = Instant::now();
+    let run = AssertUnwindSafe(|| {
+        let mut run = pin!(drive(store, module, level));
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            if let Poll::Ready(end) = run.as_mut().poll(&mut context) {
+                return Ok(end);
+            }
+            // A run that is dropped here is unwound on its own stack.
+            if cancel.is_cancelled() {
+                return Err(ExecutorError::Cancelled);
+            }
+            if let Some(limit) = cancel.limit.filter(|limit| start.elapsed() >= *limit) {
+                return Err(ExecutorError::WallClock { limit });
+            }
+        }
+    });
+    // Whoever panicked is not asked again: the store goes with it.
+    catch_unwind(run).map_err(|_| ExecutorError::Panicked)?
 }
 
 fn has_entry(facts: &Facts, level: Level) -> bool {
@@ -460,16 +433,17 @@ fn finish(world: World, outcome: Outcome, fuel: u64) -> (Execution, World) {
 }
 
 /// Instantiates and calls what the level starts with.
-fn drive(store: &mut Store<World>, module: &CompiledModule, level: Level) -> Result<Outcome, ExecutorError> {
+async fn drive(store: &mut Store<World>, module: &CompiledModule, level: Level) -> Result<Outcome, ExecutorError> {
     let max_fuel = store.data().max_fuel;
     let facts = &module.facts;
+    store.fuel_async_yield_interval(Some(SLICE_FUEL)).map_err(ExecutorError::Engine)?;
     // The engine charges for what instantiation does in its own way; the profile has
     // its own price for that, taken below.
     store.set_fuel(u64::MAX >> 1).map_err(ExecutorError::Engine)?;
     // The exception heap comes first, past the limiter: it is no memory of the guest.
     ExternRef::new(&mut *store, ()).map_err(|_| ExecutorError::HostMemory)?;
     store.limiter(|world| &mut world.limiter);
-    let instance = match module.pre.instantiate(&mut *store) {
+    let instance = match module.pre.instantiate_async(&mut *store).await {
         Ok(instance) => instance,
         Err(error) => {
             store.set_fuel(1).map_err(ExecutorError::Engine)?;
@@ -502,7 +476,7 @@ fn drive(store: &mut Store<World>, module: &CompiledModule, level: Level) -> Res
             return Ok(Outcome::Trapped { kind: TrapKind::NoEntry });
         };
         let mut returned = vec![Val::I32(0); results];
-        if let Err(error) = function.call(&mut *store, &arguments, &mut returned) {
+        if let Err(error) = function.call_async(&mut *store, &arguments, &mut returned).await {
             let depth = instance.get_global(&mut *store, &facts.depth_export).map(|global| global.get(&mut *store));
             return classify(error, || matches!(depth, Some(Val::I32(left)) if left < 0));
         }
@@ -517,12 +491,6 @@ fn drive(store: &mut Store<World>, module: &CompiledModule, level: Level) -> Res
 fn classify(error: wasmtime::Error, depth_is_spent: impl FnOnce() -> bool) -> Result<Outcome, ExecutorError> {
     if let Some(exit) = error.downcast_ref::<Exit>() {
         return Ok(Outcome::Exited { code: exit.code });
-    }
-    if let Some(killed) = error.downcast_ref::<Killed>() {
-        return Err(match killed.limit {
-            Some(limit) => ExecutorError::WallClock { limit },
-            None => ExecutorError::Cancelled,
-        });
     }
     if error.is::<HostExhausted>() {
         return Err(ExecutorError::HostMemory);

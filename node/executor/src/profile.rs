@@ -31,6 +31,8 @@ pub(crate) const OPS_PER_DEPTH: u32 = 32;
 pub(crate) const LEAF_FREE: u32 = 1024;
 /// Native stack for guests: 128 bytes a unit of depth, and the uncounted leaf.
 pub(crate) const NATIVE_STACK: usize = (128 << 20) + (1 << 20);
+/// Native stack beyond what guests may use: host calls run on the same one.
+pub(crate) const HOST_STACK: usize = 2 << 20;
 
 /// Wall clock at the start of every run: 2023-11-14T22:13:20Z, in nanoseconds.
 pub(crate) const CLOCK_START_NS: u64 = 1_700_000_000_000_000_000;
@@ -245,9 +247,8 @@ impl Profile {
             .gc_heap_may_move(false);
         // What only this machine sees.
         config
-            .epoch_interruption(true)
             .memory_may_move(false)
-            .async_stack_size(NATIVE_STACK)
+            .async_stack_size(NATIVE_STACK.saturating_add(HOST_STACK))
             .max_wasm_stack(NATIVE_STACK)
             .generate_address_map(false)
             .native_unwind_info(false)
