@@ -142,6 +142,16 @@ contract ClaimForTest is Fixture {
         eq(claimedOf(payer.who, payee.who, LANE), 0, "claimed");
     }
 
+    /// @dev Nothing reaches a channel of address zero, which a bad signature recovers to. If something did, this holds.
+    function test_SYM_05_a_bad_signature_is_not_address_zeros() public {
+        fund(payer.who, UNIT);
+        vm.store(address(vault), vault.channelId(address(0), payee.who, LANE), bytes32(uint256(UNIT)));
+        eq(allocatedOf(address(0), payee.who, LANE), UNIT, "allocated");
+        bytes memory junk = abi.encodePacked(new bytes(64), UNIT, uint24(0));
+        eq(vault.claimFor(recordsFor(payee.who, LANE, junk)), 0, "credited");
+        eq(balanceOf(payee.who), 0, "balance");
+    }
+
     function test_SYM_16_the_author_gets_its_share_of_every_payment() public {
         bytes32 laneOf = lane(author, 3333, 1);
         channel(payer, payee.who, laneOf, 1000);

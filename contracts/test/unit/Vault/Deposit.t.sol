@@ -43,6 +43,16 @@ contract DepositTest is Fixture {
         vault.deposit(payer.who, 1);
     }
 
+    function test_SYM_05a_others_may_deposit_for_a_bound_key() public {
+        bindKey(payer.who, stranger);
+        token.mint(payee.who, 2);
+        vm.startPrank(payee.who);
+        token.approve(address(vault), 2);
+        eq(vault.deposit(stranger.who, 2), 2, "credited");
+        vm.stopPrank();
+        eq(balanceOf(stranger.who), 2, "balance");
+    }
+
     function test_SYM_01_the_vault_never_holds_more_than_96_bits() public {
         uint96 most = type(uint96).max;
         fund(payer.who, most - 1);
