@@ -11,6 +11,7 @@
 mod exec;
 mod flite;
 mod guest;
+mod hostile;
 mod interfaces;
 mod modules;
 mod modules_kept;
