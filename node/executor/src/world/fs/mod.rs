@@ -668,4 +668,6 @@ impl Fs {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
