@@ -47,7 +47,7 @@ fn bend(rng: &mut ChaCha8Rng, bytes: &mut Vec<u8>, others: &[&[u8]]) {
             let other = others[below(rng, others.len())];
             let from = below(rng, other.len());
             let piece = &other[from..(from + below(rng, 64)).min(other.len())];
-            let to = if rng.next_u32() % 2 == 0 { at } else { (at + piece.len()).min(bytes.len()) };
+            let to = if rng.next_u32().is_multiple_of(2) { at } else { (at + piece.len()).min(bytes.len()) };
             bytes.splice(at..to, piece.iter().copied());
         }
         _ => {
@@ -113,7 +113,7 @@ fn sym_30_fuzz_the_loading_of_modules() {
     let (mut run, mut refused) = (0u64, 0u64);
     fuzz(400, |seed, rng| {
         let mut bytes = whole[below(rng, whole.len())].clone();
-        for _ in 0..=u32::from(rng.next_u32() % 4 == 0) {
+        for _ in 0..=u32::from(rng.next_u32().is_multiple_of(4)) {
             bend(rng, &mut bytes, &others);
         }
         let inspection = inspect(Profile::V1, &bytes);

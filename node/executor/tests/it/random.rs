@@ -90,7 +90,7 @@ fn w1_random_modules_run_the_same_on_every_engine() {
     let engines = engines();
     let mut ends: BTreeMap<String, u64> = BTreeMap::new();
     for seed in first..first + cases {
-        let level = if seed % 3 == 0 { Level::Command } else { Level::Compute };
+        let level = if seed.is_multiple_of(3) { Level::Command } else { Level::Compute };
         let bytes = module(seed, level);
         let mut expected: Option<Result<Execution, String>> = None;
         for (name, engine) in &engines {
