@@ -22,9 +22,9 @@
 
 use crate::abi;
 use crate::profile::{
-    CALL_DEPTH, FRAME_BASE, LEAF_FREE, MAX_EXPORTS, MAX_FUNCTION_BYTES, MAX_FUNCTIONS, MAX_GLOBALS, MAX_IMPORTS,
-    MAX_LOCALS, MAX_MEMORIES, MAX_MODULE_BYTES, MAX_PARAMS, MAX_SEGMENTS, MAX_TABLE_ELEMENTS, MAX_TABLES, MAX_TAGS,
-    MAX_TYPES, OPS_PER_DEPTH, Profile,
+    CALL_DEPTH, FRAME_BASE, LEAF_FREE, MAX_BRANCH_TARGETS, MAX_EXPORTS, MAX_FUNCTION_BYTES, MAX_FUNCTIONS, MAX_GLOBALS,
+    MAX_IMPORTS, MAX_LOCALS, MAX_MEMORIES, MAX_MODULE_BYTES, MAX_PARAMS, MAX_SEGMENTS, MAX_TABLE_ELEMENTS, MAX_TABLES,
+    MAX_TAGS, MAX_TYPES, OPS_PER_DEPTH, Profile,
 };
 use crate::refuse::Refused;
 use serde::{Deserialize, Serialize};
@@ -396,6 +396,9 @@ impl Pass {
         while !operators.eof() {
             let at = operators.original_position();
             let operator = operators.read()?;
+            if let Operator::BrTable { targets } = &operator {
+                bounded("targets of a branch", targets.len(), MAX_BRANCH_TARGETS)?;
+            }
             validator.op(at, &operator)?;
             scan.note(at, &operator);
             scan.height = scan.height.max(validator.operand_stack_height());

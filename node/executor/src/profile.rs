@@ -9,7 +9,7 @@
 
 use symbolon_primitives::{Limits, ProfileId, Workunit, keccak256};
 use wasmparser::WasmFeatures;
-use wasmtime::{Collector, Config, OperatorCost, VariableOperatorCost};
+use wasmtime::{Collector, Config, OperatorCost, OptLevel, VariableOperatorCost};
 
 /// The engine whose numbers profile 1 is. A test compares it with the lock file.
 pub const ENGINE_VERSION: &str = "48.0.8";
@@ -55,6 +55,9 @@ pub(crate) const MAX_MEMORIES: u32 = 8;
 pub(crate) const MAX_TABLES: u32 = 16;
 pub(crate) const MAX_TAGS: u32 = 1_000;
 pub(crate) const MAX_PARAMS: usize = 256;
+/// Targets of one branch table, as in browsers; the compiler gives up on
+/// some longer ones.
+pub(crate) const MAX_BRANCH_TARGETS: u32 = 65_520;
 /// Elements of all tables together, at any time.
 pub(crate) const MAX_TABLE_ELEMENTS: u64 = 1 << 20;
 
@@ -68,6 +71,8 @@ pub(crate) const MAX_FILES: u32 = 65_536;
 pub(crate) const MAX_FUEL: u64 = 1 << 60;
 
 pub(crate) const MAX_DESCRIPTORS: usize = 1_024;
+/// Entries of all listings that descriptors keep, together.
+pub(crate) const MAX_LISTED: usize = 65_536;
 pub(crate) const MAX_DIR_DEPTH: usize = 32;
 pub(crate) const MAX_NAME_BYTES: usize = 255;
 pub(crate) const MAX_PATH_BYTES: usize = 1_024;
@@ -142,9 +147,9 @@ impl Profile {
              module: bytes {MAX_MODULE_BYTES} function {MAX_FUNCTION_BYTES} functions {MAX_FUNCTIONS} types {MAX_TYPES} \
              imports {MAX_IMPORTS} exports {MAX_EXPORTS} globals {MAX_GLOBALS} segments {MAX_SEGMENTS} \
              locals {MAX_LOCALS} memories {MAX_MEMORIES} tables {MAX_TABLES} tags {MAX_TAGS} params {MAX_PARAMS} \
-             elements {MAX_TABLE_ELEMENTS}\n\
+             targets {MAX_BRANCH_TARGETS} elements {MAX_TABLE_ELEMENTS}\n\
              run: memory {MAX_MEMORY_BYTES} output {MAX_OUTPUT_BYTES} files {MAX_FILES} fuel {MAX_FUEL}\n\
-             world: wasi_unstable wasi_snapshot_preview1; descriptors {MAX_DESCRIPTORS} depth {MAX_DIR_DEPTH} name {MAX_NAME_BYTES} \
+             world: wasi_unstable wasi_snapshot_preview1; descriptors {MAX_DESCRIPTORS} listed {MAX_LISTED} depth {MAX_DIR_DEPTH} name {MAX_NAME_BYTES} \
              path {MAX_PATH_BYTES} hops {MAX_LINK_HOPS} iovecs {MAX_IOVECS} subscriptions {MAX_SUBSCRIPTIONS}\n\
              clock: starts {CLOCK_START_NS}, 1 ns a unit, ends {CLOCK_END_NS}\n\
              random: chacha20, key workunit id, nonce 0, counter 0\n\
@@ -250,6 +255,7 @@ impl Profile {
             .memory_may_move(false)
             .async_stack_size(NATIVE_STACK.saturating_add(HOST_STACK))
             .max_wasm_stack(NATIVE_STACK)
+            .cranelift_opt_level(OptLevel::Speed)
             .generate_address_map(false)
             .native_unwind_info(false)
             .wasm_backtrace_max_frames(None);

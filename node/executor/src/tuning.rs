@@ -10,6 +10,9 @@ use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationCo
 /// profile's limits on functions, globals and exports.
 const INSTANCE_BYTES: usize = 8 << 20;
 
+/// Address space of one slot of a pool: all that 32 bits can name.
+const SLOT_BYTES: u64 = 1 << 32;
+
 /// The target of the engine's portable interpreter.
 const INTERPRETER: &str = "pulley64";
 
@@ -18,10 +21,11 @@ const INTERPRETER: &str = "pulley64";
 pub struct Tuning {
     /// Whether compiled code is optimised: slower to compile, faster to run.
     pub optimise: bool,
-    /// Runs at one time whose memories are set aside once and used again. 0: each run
-    /// asks the host for its own. A run beyond the pool is
-    /// [`ExecutorError::HostMemory`](crate::ExecutorError::HostMemory) or
-    /// [`ExecutorError::Engine`](crate::ExecutorError::Engine), no outcome.
+    /// Runs at one time whose memories are set aside once and used again; a run beyond
+    /// them has no outcome. 0: each run asks the host for its own.
+    ///
+    /// Not for strangers' modules so far: the engine then lets the exception heap grow
+    /// past the profile's bound, and counts that as the guest's memory.
     pub pool: u32,
     /// Whether guests are interpreted, as on a machine without a native compiler.
     pub interpret: bool,
@@ -36,7 +40,9 @@ impl Default for Tuning {
 impl Tuning {
     /// Puts these choices into the engine's configuration.
     pub(crate) fn apply(self, config: &mut Config) -> wasmtime::Result<()> {
-        config.cranelift_opt_level(if self.optimise { OptLevel::Speed } else { OptLevel::None });
+        if !self.optimise {
+            config.cranelift_opt_level(OptLevel::None);
+        }
         if self.interpret {
             config.target(INTERPRETER)?;
         }
@@ -53,6 +59,8 @@ impl Tuning {
                 .max_tables_per_module(MAX_TABLES)
                 .max_memory_size(usize::try_from(MAX_MEMORY_BYTES)?)
                 .table_elements(usize::try_from(MAX_TABLE_ELEMENTS)?);
+            // One kind of slot serves memories and exception heaps.
+            config.memory_reservation(SLOT_BYTES).gc_heap_reservation(SLOT_BYTES);
             config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
         }
         Ok(())

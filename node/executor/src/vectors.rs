@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(Profile::V1.id().to_string(), PINNED, "{}", Profile::V1.text());
     }
 
-    const PINNED: &str = "529aef0f901aa9b3a0a23b49c9937b14fa7bd29734ab9821e919a952bcc4d207";
+    const PINNED: &str = "074e4756e716e98ed402a287e86f42472b47a93cb1773f65dd13b0073c408c93";
 
     #[test]
     fn sym_31b_profile_names_the_locked_engine() {

@@ -270,9 +270,7 @@ pub(super) fn fd_readdir(call: &mut Call<'_>, fd: u32, buf: Ptr, len: u32, cooki
         bytes.extend_from_slice(&entry.name);
     }
     bytes.truncate(room);
-    if let Target::Dir { listing, .. } = &mut call.world.fds.get_mut(fd)?.target {
-        *listing = Some(entries);
-    }
+    call.world.fds.remember(fd, entries)?;
     let used = u32::try_from(bytes.len()).unwrap_or(len);
     call.put(buf, &bytes)?;
     call.put_u32(out, used)

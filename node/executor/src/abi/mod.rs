@@ -11,7 +11,7 @@ mod layout;
 mod paths;
 mod process;
 
-use crate::profile::{BYTES_PER_FUEL, HOST_CALL_FUEL, MAX_IOVECS};
+use crate::profile::{BYTES_PER_FUEL, HOST_CALL_FUEL, MAX_IOVECS, MAX_PATH_BYTES};
 use crate::world::World;
 use crate::world::errno::Errno;
 use layout::Abi;
@@ -136,10 +136,15 @@ impl Call<'_> {
         self.memory.get_mut(range(at, len)?).ok_or(Stop::Errno(Errno::Fault))
     }
 
-    /// Copies a guest's string or path out, for a fee.
-    fn string(&mut self, at: Ptr, len: u32) -> Result<Vec<u8>, Stop> {
+    /// Copies a guest's path out, for a fee. One that is too long is not copied: it may
+    /// be as long as the guest's memory.
+    fn path(&mut self, at: Ptr, len: u32) -> Result<Vec<u8>, Stop> {
         self.pay(u64::from(len))?;
-        Ok(self.slice(at, len)?.to_vec())
+        let path = self.slice(at, len)?;
+        if path.len() > MAX_PATH_BYTES {
+            return Err(Errno::NameTooLong.into());
+        }
+        Ok(path.to_vec())
     }
 
     /// Copies bytes in, for a fee.

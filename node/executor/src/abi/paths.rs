@@ -24,7 +24,7 @@ fn folder(call: &Call<'_>, fd: u32, right: u64) -> Result<Ino, Errno> {
 
 fn find(call: &mut Call<'_>, fd: u32, right: u64, path: Ptr, len: u32, follow: bool) -> Result<Found, Stop> {
     let dir = folder(call, fd, right)?;
-    let path = call.string(path, len)?;
+    let path = call.path(path, len)?;
     Ok(call.world.fs.resolve(dir, &path, follow)?)
 }
 
@@ -207,7 +207,7 @@ pub(super) fn path_rename(
 }
 
 pub(super) fn path_symlink(call: &mut Call<'_>, target: Ptr, target_len: u32, fd: u32, path: Ptr, len: u32) -> Done {
-    let target = call.string(target, target_len)?;
+    let target = call.path(target, target_len)?;
     let found = find(call, fd, rights::PATH_SYMLINK, path, len, false)?;
     let now = call.world.now();
     call.world.fs.create_link(&found, &target, now)?;

@@ -149,6 +149,10 @@ pub(super) fn poll_oneoff(call: &mut Call<'_>, subs: Ptr, events: Ptr, count: u3
     }
     let layout = call.abi.subscription();
     call.pay(u64::from(count).saturating_mul(u64::from(layout.size)))?;
+    // Records are there as a whole, and what cannot be told does not happen.
+    call.slice(subs, offset(0, count, layout.size)?)?;
+    call.slice(events, offset(0, count, EVENT_BYTES)?)?;
+    call.slice(out, 4)?;
     let mut ready = Vec::new();
     let mut timers = Vec::new();
     for i in 0..count {

@@ -1,6 +1,6 @@
 //! Descriptors and their rights.
 
-use crate::profile::MAX_DESCRIPTORS;
+use crate::profile::{MAX_DESCRIPTORS, MAX_LISTED};
 use crate::world::errno::Errno;
 use crate::world::fs::{Entry, Ino};
 
@@ -135,6 +135,14 @@ impl Fd {
         }
     }
 
+    /// Entries of the listing that it keeps.
+    fn listed(&self) -> usize {
+        match &self.target {
+            Target::Dir { listing: Some(entries), .. } => entries.len(),
+            _ => 0,
+        }
+    }
+
     pub(crate) fn need(&self, right: u64) -> Result<(), Errno> {
         if self.rights & right == right { Ok(()) } else { Err(Errno::NotCapable) }
     }
@@ -194,6 +202,24 @@ impl Fds {
 
     pub(crate) fn get_mut(&mut self, at: u32) -> Result<&mut Fd, Errno> {
         usize::try_from(at).ok().and_then(|at| self.slots.get_mut(at)?.as_mut()).ok_or(Errno::BadF)
+    }
+
+    /// Keeps a folder's listing for the next piece of it. All that are kept together
+    /// are bounded; at the bound the others are forgotten, and whoever reads on from
+    /// one of those reads the folder as it is then.
+    pub(crate) fn remember(&mut self, at: u32, entries: Vec<Entry>) -> Result<(), Errno> {
+        let kept: usize = self.slots.iter().flatten().map(Fd::listed).sum();
+        if kept.saturating_add(entries.len()) > MAX_LISTED {
+            for slot in self.slots.iter_mut().flatten() {
+                if let Target::Dir { listing, .. } = &mut slot.target {
+                    *listing = None;
+                }
+            }
+        }
+        if let Target::Dir { listing, .. } = &mut self.get_mut(at)?.target {
+            *listing = Some(entries);
+        }
+        Ok(())
     }
 
     pub(crate) fn remove(&mut self, at: u32) -> Result<Fd, Errno> {

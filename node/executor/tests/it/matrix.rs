@@ -1,0 +1,234 @@
+//! W1: the same root and the same fuel, however and wherever a guest is run.
+//!
+//! [`jobs`] are real programs and small texts; [`engines`] are every way of running
+//! them: code optimised and not, memories set aside or not, and the portable
+//! interpreter, which stands for another processor. A second test runs all of it in
+//! processes with another time zone, language, folder, home and limits, and once more
+//! while others keep the machine busy.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use symbolon_executor::{Cancel, Engine, Execution, ExecutorError, Inputs, Outcome, Profile, Tuning};
+use symbolon_primitives::{Level, Limits, Workunit};
+
+/// Every way in which a host may run guests.
+pub(super) fn engines() -> Vec<(&'static str, Engine)> {
+    [
+        ("optimised", Tuning { optimise: true, pool: 0, interpret: false }),
+        ("quick", Tuning { optimise: false, pool: 0, interpret: false }),
+        ("optimised, pooled", Tuning { optimise: true, pool: 2, interpret: false }),
+        ("quick, pooled", Tuning { optimise: false, pool: 2, interpret: false }),
+        ("interpreted", Tuning { optimise: true, pool: 0, interpret: true }),
+        ("interpreted, quick, pooled", Tuning { optimise: false, pool: 2, interpret: true }),
+    ]
+    .map(|(name, tuning)| (name, Engine::tuned(Profile::V1, u64::MAX, tuning).unwrap()))
+    .into()
+}
+
+/// A module and what it is run as.
+struct Job {
+    name: String,
+    module: Vec<u8>,
+    units: Vec<(Workunit, Inputs)>,
+}
+
+fn here(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn unit(max_fuel: u64) -> Workunit {
+    Workunit {
+        limits: Limits { memory_bytes: 128 << 20, output_bytes: 16 << 20, files: 1024 },
+        max_fuel,
+        ..crate::guest::unit()
+    }
+}
+
+/// Guests built from C, with the arguments and inputs that their own list gives.
+fn built(folder: &str, jobs: &mut Vec<Job>) {
+    let list = std::fs::read(here(folder).join("expected.json")).unwrap();
+    let list: Vec<serde_json::Value> = serde_json::from_slice(&list).unwrap();
+    let mut by_guest: BTreeMap<String, Vec<(Workunit, Inputs)>> = BTreeMap::new();
+    for case in &list {
+        let guest = case["guest"].as_str().unwrap().to_owned();
+        let texts = |name: &str| -> Vec<String> {
+            let list = case[name].as_array().map(Vec::as_slice).unwrap_or_default();
+            list.iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+        };
+        let mut unit = unit(30_000_000);
+        unit.args = [vec![guest.clone()], texts("args")].concat();
+        if case["level"] == "compute" {
+            unit.level = Level::Compute;
+        }
+        let input = case["input"].as_str().unwrap_or_default();
+        let mut files: Vec<(&str, &[u8])> = case["inputs"]
+            .as_object()
+            .map(|inputs| {
+                inputs.iter().map(|(path, text)| (path.as_str(), text.as_str().unwrap().as_bytes())).collect()
+            })
+            .unwrap_or_default();
+        if unit.level == Level::Compute {
+            files.push(("in", input.as_bytes()));
+        }
+        files.sort_unstable();
+        by_guest.entry(guest).or_default().push(crate::guest::with_inputs(unit, &files));
+    }
+    for (guest, units) in by_guest {
+        let place = match guest.split_once('/') {
+            Some((group, guest)) => format!("{group}/built/{guest}.wasm"),
+            None => format!("built/{guest}.wasm"),
+        };
+        let module = std::fs::read(here(folder).join(&place)).unwrap_or_else(|error| panic!("{place}: {error}"));
+        jobs.push(Job { name: guest, module, units });
+    }
+}
+
+fn jobs() -> Vec<Job> {
+    let mut jobs = Vec::new();
+    let plain = |name: &str, module: Vec<u8>| Job {
+        name: name.to_owned(),
+        module,
+        units: vec![(unit(10_000_000), Inputs::new()), (unit(20_000), Inputs::new())],
+    };
+    for name in ["arithmetic", "calls", "memory", "vectors", "exceptions", "world"] {
+        jobs.push(plain(name, std::fs::read(here(&format!("vectors/{name}.wasm"))).unwrap()));
+    }
+    for (name, text) in [
+        ("unstable", include_str!("fixtures/unstable.wat")),
+        ("preview1", include_str!("fixtures/preview1.wat")),
+        (
+            "recursion",
+            "(module (func $f (param i32) (call $f (i32.add (local.get 0) (i32.const 1)))) (func (export \"_start\") (call $f (i32.const 0))))",
+        ),
+        ("spin", "(module (func (export \"_start\") (loop (br 0))))"),
+        (
+            "start",
+            "(module (global $g (mut i32) (i32.const 0)) (func $s (global.set $g (i32.const 3))) (start $s) (func (export \"_start\") (if (i32.ne (global.get $g) (i32.const 3)) (then unreachable))))",
+        ),
+    ] {
+        jobs.push(plain(name, wat::parse_str(text).unwrap()));
+    }
+    built("../../examples/guests", &mut jobs);
+    built("tests/guests", &mut jobs);
+    let flite = crate::flite::bytes();
+    let speech = Workunit {
+        args: ["flite", "-voice", "kal", "-f", "in.txt", "-o", "out.wav"].map(str::to_owned).to_vec(),
+        ..unit(1 << 40)
+    };
+    let (speech, inputs) = crate::guest::with_inputs(speech, &[("in.txt", b"the same everywhere")]);
+    jobs.push(Job { name: "flite".into(), module: flite, units: vec![(speech, inputs)] });
+    jobs
+}
+
+/// A run in one line: all that counts, and all that is only told.
+fn line(run: &Result<Execution, ExecutorError>) -> String {
+    match run {
+        Ok(run) => format!(
+            "{} fuel {} root {} time {} memory {}",
+            run.outcome,
+            run.fuel,
+            run.result_root(),
+            run.virtual_time_ns,
+            run.peak_memory_bytes
+        ),
+        Err(error) => panic!("no outcome: {error:?}"),
+    }
+}
+
+/// Every job on one engine, by name.
+fn lines(engine: &Engine, jobs: &[Job]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for job in jobs {
+        let module = engine.compile(&job.module).unwrap_or_else(|refused| panic!("{}: {refused}", job.name));
+        for (number, (unit, inputs)) in job.units.iter().enumerate() {
+            let run = engine.run(&module, unit, inputs, &Cancel::new());
+            lines.push(format!("{} {number}: {}", job.name, line(&run)));
+        }
+    }
+    lines
+}
+
+#[test]
+fn w1_every_engine_gives_the_same_root_and_fuel() {
+    let jobs = jobs();
+    assert!(jobs.len() >= 25, "{}", jobs.len());
+    let mut engines = engines().into_iter();
+    let (_, first) = engines.next().unwrap();
+    let expected = lines(&first, &jobs);
+    // Not all of it is failure: programs ended well, and each other end is there too.
+    let count = |what: &str| expected.iter().filter(|line| line.contains(what)).count();
+    assert!(count(": exited with 0 ") >= 20, "{expected:#?}");
+    assert!(count(": trapped: ") >= 1 && count(": out of fuel ") >= 1);
+    for (name, engine) in engines {
+        for (found, expected) in lines(&engine, &jobs).iter().zip(&expected) {
+            assert_eq!(found, expected, "{name}");
+        }
+        engine.self_check().unwrap();
+    }
+}
+
+/// What a child process runs: every job on the engine that nodes use.
+#[test]
+fn w1_child() {
+    let lines = lines(crate::guest::engine(), &jobs());
+    if let Some(path) = std::env::var_os("SYMBOLON_MATRIX") {
+        std::fs::write(path, lines.join("\n")).unwrap();
+    }
+    assert!(lines.iter().any(|line| line.starts_with("flite 0: exited with 0 ")));
+}
+
+/// Runs [`w1_child`] through a shell that changes its surroundings first.
+fn child(change: &str, environment: &[(&str, &str)]) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("lines");
+    let script = format!("{change} exec \"$0\" --exact matrix::w1_child");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).arg(std::env::current_exe().unwrap()).env("SYMBOLON_MATRIX", &path);
+    command.envs(environment.iter().copied());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{change}: {}", String::from_utf8_lossy(&output.stdout));
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn w1_the_surroundings_do_not_show() {
+    let expected = child("", &[("TZ", "UTC"), ("LANG", "C"), ("LC_ALL", "C")]);
+    let elsewhere = child(
+        "cd /; umask 077; ulimit -n 128; ulimit -c 0; ulimit -s 2048;",
+        &[
+            ("TZ", "Pacific/Chatham"),
+            ("LANG", "tr_TR.UTF-8"),
+            ("LC_ALL", "tr_TR.UTF-8"),
+            ("HOME", "/nonexistent"),
+            ("TMPDIR", "/tmp"),
+            ("MALLOC_ARENA_MAX", "1"),
+        ],
+    );
+    assert_eq!(expected, elsewhere);
+}
+
+#[test]
+fn w1_load_does_not_show() {
+    let stop = AtomicBool::new(false);
+    let jobs = jobs();
+    let engine = crate::guest::engine();
+    let spin = crate::guest::compile(
+        "(module (memory 1) (func (export \"_start\") (loop (memory.fill (i32.const 0) (i32.const 1) (i32.const 65536)) (br 0))))",
+    );
+    let expected = lines(engine, &jobs);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let run = engine.run(&spin, &unit(20_000_000), &Inputs::new(), &Cancel::new()).unwrap();
+                    assert_eq!(run.outcome, Outcome::OutOfFuel);
+                }
+            });
+        }
+        let found = lines(engine, &jobs);
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(found, expected);
+    });
+}
