@@ -111,3 +111,14 @@ fn e2e_exec_hands_standard_input_on() {
     child.stdin.take().unwrap().write_all(b"said to the guest").unwrap();
     assert_eq!(child.wait_with_output().unwrap().stdout, b"said to the guest");
 }
+
+#[test]
+fn e2e_exec_refuses_a_missing_folder_before_it_compiles() {
+    let dir = tempfile::tempdir().unwrap();
+    // Not even a module: whoever looked at it would say so.
+    let junk = dir.path().join("junk.wasm");
+    std::fs::write(&junk, b"junk").unwrap();
+    let missing = format!("{}::/", text(&dir.path().join("none")));
+    let output = run(&["exec", "--dir", &missing, &text(&junk)]).unwrap();
+    ensure_refused(&output, 3, "none is no folder").unwrap();
+}

@@ -34,18 +34,23 @@ pub(crate) fn run(args: &ExecArgs) -> Result<ExitCode, Failure> {
     let bytes = std::fs::read(&args.module).map_err(|e| {
         Failure::input(format!("cannot read the module {}: {e}", args.module.display())).hint("name a WebAssembly file")
     })?;
-    let engine = Engine::new(args.profile).map_err(|e| Failure::tool(e.to_string()))?;
-    let module = engine.compile(&bytes).map_err(|refused| {
-        Failure::input(format!("{} does not fit the profile: {refused}", args.module.display()))
-            .hint(format!("symbolon inspect {} names every reason", args.module.display()))
-    })?;
+    // Before the time that compiling takes.
     let mut dirs = Vec::with_capacity(args.dir.len());
     for text in &args.dir {
         let mapping: Mapping = text.parse().map_err(|e: symbolon_executor::hostdir::HostDirError| {
             Failure::input(e.to_string()).hint("--dir HOST::GUEST, for example --dir .::/")
         })?;
+        if !mapping.host.is_dir() {
+            return Err(Failure::input(format!("{} is no folder", mapping.host.display()))
+                .hint("--dir HOST::GUEST maps a folder that exists"));
+        }
         dirs.push(mapping);
     }
+    let engine = Engine::new(args.profile).map_err(|e| Failure::tool(e.to_string()))?;
+    let module = engine.compile(&bytes).map_err(|refused| {
+        Failure::input(format!("{} does not fit the profile: {refused}", args.module.display()))
+            .hint(format!("symbolon inspect {} names every reason", args.module.display()))
+    })?;
     let mut stdin = Vec::new();
     let input = std::io::stdin();
     if !input.is_terminal() {
