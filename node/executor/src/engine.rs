@@ -20,8 +20,9 @@ use wasmtime::{ExternRef, InstancePre, Linker, Module, Store, Trap, Val};
 
 /// Fuel between two looks at a run's deadline and its cancel token: some milliseconds.
 /// Guests have no instruction for it, as they would with the engine's epochs: the count
-/// of fuel that they keep anyway hands control back.
-const SLICE_FUEL: u64 = 10_000_000;
+/// of fuel that they keep anyway hands control back. A host call sets that count anew,
+/// so host calls look for themselves.
+pub(crate) const SLICE_FUEL: u64 = 10_000_000;
 
 /// A module's inputs by path, as [`Workunit::inputs`] names them.
 pub type Inputs = BTreeMap<String, Arc<[u8]>>;
@@ -117,6 +118,43 @@ impl Cancel {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.flag.load(Ordering::Acquire)
+    }
+}
+
+/// How long a run in progress may still go on.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    cancel: Cancel,
+    start: Instant,
+}
+
+impl Patience {
+    pub(crate) fn new(cancel: Cancel) -> Self {
+        Self { cancel, start: Instant::now() }
+    }
+
+    /// Fails once somebody cancelled or the time is up.
+    pub(crate) fn check(&self) -> Result<(), Killed> {
+        if self.cancel.is_cancelled() {
+            return Err(Killed { limit: None });
+        }
+        match self.cancel.limit {
+            Some(limit) if self.start.elapsed() >= limit => Err(Killed { limit: Some(limit) }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// This host's patience ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the run was ended from outside")]
+pub(crate) struct Killed {
+    limit: Option<Duration>,
+}
+
+impl From<&Killed> for ExecutorError {
+    fn from(killed: &Killed) -> Self {
+        killed.limit.map_or(Self::Cancelled, |limit| Self::WallClock { limit })
     }
 }
 
@@ -387,10 +425,9 @@ fn poll_to_end(
     level: Level,
     cancel: &Cancel,
 ) -> Result<Result<Outcome, ExecutorError>, ExecutorError> {
-    if cancel.is_cancelled() {
-        return Err(ExecutorError::Cancelled);
-    }
-    let start = Instant::now();
+    let patience = Patience::new(cancel.clone());
+    patience.check().map_err(|killed| ExecutorError::from(&killed))?;
+    store.data_mut().patience = Some(Patience::new(cancel.clone()));
     let run = AssertUnwindSafe(|| {
         let mut run = pin!(drive(store, module, level));
         let mut context = Context::from_waker(Waker::noop());
@@ -399,12 +436,7 @@ fn poll_to_end(
                 return Ok(end);
             }
             // A run that is dropped here is unwound on its own stack.
-            if cancel.is_cancelled() {
-                return Err(ExecutorError::Cancelled);
-            }
-            if let Some(limit) = cancel.limit.filter(|limit| start.elapsed() >= *limit) {
-                return Err(ExecutorError::WallClock { limit });
-            }
+            patience.check().map_err(|killed| ExecutorError::from(&killed))?;
         }
     });
     // Whoever panicked is not asked again: the store goes with it.
@@ -491,6 +523,9 @@ async fn drive(store: &mut Store<World>, module: &CompiledModule, level: Level) 
 fn classify(error: wasmtime::Error, depth_is_spent: impl FnOnce() -> bool) -> Result<Outcome, ExecutorError> {
     if let Some(exit) = error.downcast_ref::<Exit>() {
         return Ok(Outcome::Exited { code: exit.code });
+    }
+    if let Some(killed) = error.downcast_ref::<Killed>() {
+        return Err(killed.into());
     }
     if error.is::<HostExhausted>() {
         return Err(ExecutorError::HostMemory);

@@ -11,6 +11,7 @@ mod layout;
 mod paths;
 mod process;
 
+use crate::engine::{Patience, SLICE_FUEL};
 use crate::profile::{BYTES_PER_FUEL, HOST_CALL_FUEL, MAX_IOVECS, MAX_PATH_BYTES};
 use crate::world::World;
 use crate::world::errno::Errno;
@@ -236,6 +237,10 @@ fn host(
         None => (&mut [][..], caller.data_mut()),
     };
     world.burned = world.max_fuel.saturating_sub(left);
+    if world.burned.saturating_sub(world.looked) >= SLICE_FUEL {
+        world.looked = world.burned;
+        world.patience.as_ref().map_or(Ok(()), Patience::check)?;
+    }
     let mut call = Call { abi, memory, world, fuel: left };
     let done = body(&mut call);
     let work = call.world.fs.take_work();

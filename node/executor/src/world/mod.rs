@@ -7,6 +7,7 @@ pub(crate) mod errno;
 pub(crate) mod fds;
 pub(crate) mod fs;
 
+use crate::engine::Patience;
 use crate::limiter::Limiter;
 use crate::profile::{CLOCK_END_NS, CLOCK_START_NS};
 use errno::Errno;
@@ -92,6 +93,10 @@ pub(crate) struct World {
     pub(crate) limiter: Limiter,
     /// The guest's memory, once it is known.
     pub(crate) memory: Option<wasmtime::Memory>,
+    /// How long this host lets the run go on; no part of what the guest sees.
+    pub(crate) patience: Option<Patience>,
+    /// What was burned when a host call last looked at it.
+    pub(crate) looked: u64,
 }
 
 impl World {
@@ -150,6 +155,8 @@ impl World {
             random: Stream::new(spec.random_key),
             limiter: Limiter::new(spec.limits.memory_bytes, spec.table_elements),
             memory: None,
+            patience: None,
+            looked: 0,
         })
     }
 

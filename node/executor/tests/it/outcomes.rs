@@ -3,6 +3,7 @@
 use crate::guest::{compile, engine, exited, run, run_body, start, trapped, try_run, unit, wasi};
 use std::time::Duration;
 use symbolon_executor::{Cancel, Engine, ExecutorError, Inputs, Outcome, Profile, TrapKind};
+use symbolon_primitives::Workunit;
 
 #[test]
 fn sym_31_every_trap_has_its_kind_and_costs_the_maximum() {
@@ -297,4 +298,14 @@ fn sym_30_nans_have_one_form() {
     assert_eq!(&run.stdout[..8], &0x7ff8_0000_0000_0000_u64.to_le_bytes());
     assert_eq!(&run.stdout[8..12], &0x7fc0_0000_u32.to_le_bytes());
     assert_eq!(&run.stdout[12..], &0x7fc0_0000_u32.to_le_bytes());
+}
+
+/// Host calls set what fuel is left, and with it the engine's count of the slice: they have to look themselves.
+#[test]
+fn n4_a_guest_that_only_calls_the_host_is_ended_too() {
+    let body = "(loop $on (drop (call $clock_time_get (i32.const 0) (i64.const 1) (i32.const 8))) (br $on))";
+    let unit = Workunit { max_fuel: 50_000_000_000, ..unit() };
+    let patience = Cancel::after(Duration::from_millis(100));
+    let error = engine().run(&compile(&wasi("", body)), &unit, &Inputs::new(), &patience).unwrap_err();
+    assert!(matches!(error, ExecutorError::WallClock { .. }), "{error}");
 }
