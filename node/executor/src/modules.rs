@@ -151,8 +151,6 @@ enum NoCode {
     Start(#[source] io::Error),
     #[error("the compiler process took more than {0:?}")]
     Late(Duration),
-    #[error("the compiler process ended with {0}")]
-    Failed(std::process::ExitStatus),
     #[error("cannot speak with the compiler process")]
     Pipe(#[source] io::Error),
 }
@@ -189,8 +187,8 @@ fn ask(
         .map_err(NoCode::Start)?;
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
     let request = request(process, key, name, facts, module);
-    let late = std::thread::scope(|scope| {
-        let writer = scope.spawn(move || stdin.map_or(Ok(()), |mut stdin| stdin.write_all(&request)));
+    std::thread::scope(|scope| {
+        scope.spawn(move || stdin.map_or(Ok(()), |mut stdin| stdin.write_all(&request)));
         let (done, wait) = sync_channel(1);
         scope.spawn(move || {
             let mut code = Vec::new();
@@ -198,25 +196,12 @@ fn ask(
             let _ = done.send(read.map(|_| code));
         });
         let answer = wait.recv_timeout(process.time);
-        if answer.is_err() {
-            // Both threads end with the pipes.
-            let _ = child.kill();
-        }
-        // A process that fails early does not read on; its exit status says more than the broken pipe.
-        let _ = writer.join();
-        answer
-    });
-    let status = match late {
-        Ok(_) => child.wait().map_err(NoCode::Pipe)?,
-        Err(_) => {
-            let _ = child.wait();
-            return Err(NoCode::Late(process.time));
-        }
-    };
-    if !status.success() {
-        return Err(NoCode::Failed(status));
-    }
-    late.map_err(|_| NoCode::Late(process.time))?.map_err(NoCode::Pipe)
+        // It has said what it had to, or will not: the seal tells whether that is code, and whatever the process
+        // still does, it holds nobody up. Both threads end with its pipes.
+        let _ = child.kill();
+        let _ = child.wait();
+        answer.map_err(|_| NoCode::Late(process.time))?.map_err(NoCode::Pipe)
+    })
 }
 
 /// The whole life of a compiler process: reads one request from standard input, limits itself, compiles for profile

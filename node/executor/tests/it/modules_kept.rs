@@ -101,6 +101,8 @@ fn w6_a_compiler_that_takes_too_much_is_ended() {
     assert_eq!(compile(program("/bin/cat", &[])), Refused::Compiler);
     assert_eq!(compile(program("/bin/sleep", &["60"])), Refused::Compiler);
     assert_eq!(compile(program("/bin/false", &[])), Refused::Compiler);
+    // Closes its mouth and its ears, and stays.
+    assert_eq!(compile(program("/bin/sh", &["-c", "exec >&- <&-; exec /bin/sleep 60"])), Refused::Compiler);
     assert_eq!(compile(program("/no/such/program", &[])), Refused::Compiler);
     // What does not fit never gets there.
     let refused = modules(dir.path(), 1, program("/no/such/program", &[])).compile(reference(b"x"), b"x").unwrap_err();
