@@ -12,6 +12,7 @@ pub mod id;
 pub mod lane;
 pub mod order;
 pub mod price;
+pub mod receipt;
 pub mod results;
 pub mod sign;
 pub mod work;

@@ -33,6 +33,14 @@ pub enum StoreError {
         /// The newest this program knows.
         supported: u32,
     },
+    /// An older program wrote the file, and it is only looked at (N13).
+    #[error("the store has schema {have}, this program reads {needed}; a node that opens it brings it up to date")]
+    SchemaTooOld {
+        /// The file's schema.
+        have: u32,
+        /// What this program reads.
+        needed: u32,
+    },
     /// A database of another program.
     #[error("the file belongs to another program (application id {application_id:#x})")]
     ForeignDatabase {

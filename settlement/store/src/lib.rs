@@ -22,6 +22,7 @@
 mod error;
 mod handle;
 mod lock;
+mod look;
 mod rows;
 mod schema;
 mod store;
@@ -29,6 +30,7 @@ mod view;
 
 pub use error::StoreError;
 pub use handle::StoreHandle;
+pub use look::Look;
 pub use rows::{CommitRow, Direction, TxAttempt, TxIntent, TxOutcome, TxPlan, TxState, VoucherKey, VoucherRow, Write};
 pub use schema::SCHEMA_VERSION;
 pub use store::{Store, StoreOptions, Transaction};
