@@ -4,7 +4,7 @@ use crate::keys::{KeyCommand, PasswordArgs};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use symbolon_executor::Profile;
-use symbolon_primitives::{Address, Amount, ContentRef};
+use symbolon_primitives::{Address, Amount, ContentRef, OrderDigest};
 
 /// Rent out idle machines, or rent them: results that agree get paid on chain
 #[derive(Debug, Parser)]
@@ -76,6 +76,30 @@ pub(crate) enum Command {
         network: NetworkArgs,
         #[command(subcommand)]
         command: ChannelCommand,
+    },
+    /// For every counterparty: what is set aside, earned, promised, paid and at risk, and what happens next
+    Exposure {
+        #[command(flatten)]
+        network: NetworkArgs,
+    },
+    /// What this provider earned, by payer: paid, on its way, at risk, and what gas cost
+    Earnings {
+        #[command(flatten)]
+        network: NetworkArgs,
+    },
+    /// Show others, without a chain, that a quorum stood behind a result and what it was paid
+    #[command(
+        after_help = "Examples:\n  symbolon receipt export 0x1234… --out receipt.json\n  symbolon receipt verify --reexecute receipt.json"
+    )]
+    Receipt {
+        #[command(subcommand)]
+        command: ReceiptCommand,
+    },
+    /// Say in plain words what is wrong, or soon will be, and which command mends it
+    #[command(after_help = "The exit status is 6 when something is wrong.")]
+    Doctor {
+        #[command(flatten)]
+        network: NetworkArgs,
     },
     /// Run a module once, here, in the sandbox providers use
     #[command(
@@ -270,8 +294,44 @@ pub(crate) enum VaultCommand {
 pub(crate) enum ChannelCommand {
     /// Every channel this data folder knows, with what it holds and what is promised
     Ls,
+    /// The channels with one counterparty: every order from its agreement to the transaction that paid it
+    Show {
+        /// The other side: a payer key or a payee
+        address: Address,
+        /// Only this lane
+        #[arg(long)]
+        lane: Option<u16>,
+    },
     /// Take back what expired channels of this key have left
     Release,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReceiptCommand {
+    /// Write the receipt of an order this data folder knows: agreements, order, results, quorum, vouchers
+    Export {
+        #[command(flatten)]
+        network: NetworkArgs,
+        /// The order; see symbolon channel show
+        order: Option<OrderDigest>,
+        /// All orders that a quorum decided, each in a file of the folder --out
+        #[arg(long, requires = "out", conflicts_with = "order")]
+        all: bool,
+        /// The file, or with --all the folder, to write; standard output when absent
+        #[arg(long, short, value_name = "PATH")]
+        out: Option<PathBuf>,
+    },
+    /// Check a receipt with nothing but the receipt: signatures, quorum, results and prices
+    Verify {
+        /// The receipt; - for standard input
+        file: PathBuf,
+        /// Also compute the results again, here
+        #[arg(long)]
+        reexecute: bool,
+        /// The folder with the module and inputs; the data folder's own when absent
+        #[arg(long, value_name = "DIR", requires = "reexecute")]
+        content: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -44,6 +44,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             commands::content::run(command, &cli.global.data, cli.global.json)?;
             return Ok(ExitCode::SUCCESS);
         }
+        Command::Receipt { command } => {
+            commands::receipt::run(command, &cli.global)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -60,12 +64,16 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             }
             Command::Flite(args) => commands::flite::run(&args, &global).await,
             Command::Vault { network, command } => commands::vault::run(&network, command, &global).await,
-            Command::Channel { network, command } => commands::channel::run(&network, command, &global).await,
+            Command::Channel { network, command } => commands::ledger::channel(&network, command, &global).await,
+            Command::Exposure { network } => commands::ledger::exposure(&network, &global).await,
+            Command::Earnings { network } => commands::ledger::earnings(&network, &global).await,
+            Command::Doctor { network } => commands::doctor::run(&network, &global).await,
             Command::Demo(args) => commands::demo::run(&args, &global).await,
             Command::Exec(_)
             | Command::Inspect { .. }
             | Command::Profile
             | Command::Content { .. }
+            | Command::Receipt { .. }
             | Command::CompileModule => Ok(()),
         }
         .map(|()| ExitCode::SUCCESS)

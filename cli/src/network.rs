@@ -8,7 +8,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use symbolon_node::Timing;
-use symbolon_primitives::Address;
+use symbolon_primitives::{Address, Domain};
 use symbolon_settlement::{ChainConfig, ChainError, ChainView, VaultView};
 
 /// A network, as `symbolon devnet up` writes it.
@@ -59,6 +59,11 @@ impl NetworkFile {
         if self.devnet { Timing::DEVNET } else { Timing::PUBLIC }
     }
 
+    /// What everything about the vault is signed under.
+    pub(crate) fn domain(&self) -> Domain {
+        Domain { chain_id: self.chain_id, vault: self.vault }
+    }
+
     /// Connects and checks the vault.
     pub(crate) async fn connect(&self) -> Result<VaultView, Failure> {
         let view =
@@ -87,15 +92,29 @@ pub(crate) fn tx_failure(error: &symbolon_settlement::TxError) -> Failure {
     }
 }
 
+/// A failure of the store, with its hint.
+pub(crate) fn store_failure(error: symbolon_store::StoreError) -> Failure {
+    use symbolon_store::StoreError;
+    let hint = match &error {
+        StoreError::Folder { .. } => "name the folder of a party that ran before with --data",
+        StoreError::Locked { .. } => "one process at a time uses a data folder: stop it first, or see --data",
+        StoreError::SchemaTooNew { .. } => "a newer symbolon wrote it: use that one",
+        StoreError::SchemaTooOld { .. } => "start the node once: it brings the file up to date",
+        StoreError::Damaged { .. } | StoreError::Disk(_) | StoreError::ReadOnly => {
+            "symbolon doctor says more; nothing is signed from a folder that cannot be written"
+        }
+        _ => "symbolon doctor says more",
+    };
+    Failure::input(error.to_string()).hint(hint)
+}
+
 /// A failure of a node, with the hint of whatever is behind it.
 pub(crate) fn node_failure(error: symbolon_node::NodeError) -> Failure {
     use symbolon_node::NodeError;
     match error {
         NodeError::Chain(error) => chain_failure(error),
         NodeError::Tx(error) => tx_failure(&error),
-        NodeError::Store(error) => {
-            Failure::input(error.to_string()).hint("one process at a time uses a data folder; see --data")
-        }
+        NodeError::Store(error) => store_failure(error),
         NodeError::Funds { .. } => {
             Failure::input(error.to_string()).hint("on a devnet: symbolon devnet fund ADDRESS --tokens N")
         }

@@ -1,6 +1,7 @@
 //! Results go to stdout, everything for people to stderr. Whoever wrote the
 //! words, nothing printed here can move the cursor or reorder a line (W7).
 
+use indicatif::{ProgressBar, ProgressStyle};
 use std::{borrow::Cow, io::Write};
 use symbolon_executor::outcome::for_terminal;
 
@@ -20,6 +21,16 @@ pub(crate) fn json(value: &serde_json::Value) {
 /// Says something to the person at the terminal.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", for_terminal(text.as_bytes()));
+}
+
+/// A bar for work of several parts, on stderr, where somebody looks.
+pub(crate) fn gauge(parts: usize, what: &str) -> ProgressBar {
+    let bar = ProgressBar::new(u64::try_from(parts).unwrap_or(u64::MAX));
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}  {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.set_message(what.to_owned());
+    bar
 }
 
 /// What a stranger said, in one line of bounded length. Every word of a peer, a

@@ -18,6 +18,7 @@ mod convert;
 mod event;
 mod funds;
 mod known;
+mod ledger;
 mod listing;
 mod outbox;
 mod peer;
@@ -32,7 +33,10 @@ pub use content_store::{CONTENT_DIR, ContentStore};
 pub use context::{Context, NodeConfig, NodeError, engine, now};
 pub use event::{Event, Events, JobReport, ProviderPart};
 pub use funds::{deposit, ensure_balance, ensure_stake};
-pub use known::{KnownChannel, Role, known_channels, open_store};
+pub use known::{KnownChannel, NextStep, Role, known_channels, open_store};
+pub use ledger::{
+    MemberEntry, NoReceipt, OrderEntry, OrderState, Reexecution, Stands, known_orders, receipt, reexecute,
+};
 pub use listing::UseError;
 pub use outbox::Outbox;
 pub use peer::{CallError, FetchError, Peer, PeerError};

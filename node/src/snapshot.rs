@@ -2,7 +2,7 @@
 
 use crate::context::NodeError;
 use serde::{Serialize, de::DeserializeOwned};
-use symbolon_store::{StoreHandle, Write};
+use symbolon_store::{StoreHandle, View, Write};
 
 /// A kind of record and what it holds.
 pub(crate) trait Snapshot: Serialize + DeserializeOwned {
@@ -21,13 +21,24 @@ pub(crate) fn put<T: Snapshot>(id: &[u8], value: &T) -> Result<Write, NodeError>
 /// # Safety of funds
 /// A record that cannot be read stops the node: guessing would sign twice.
 pub(crate) fn all<T: Snapshot>(store: &StoreHandle) -> Result<Vec<T>, NodeError> {
+    store.read(|view| all_in(&view))
+}
+
+/// As [`all`], of an open view.
+pub(crate) fn all_in<T: Snapshot>(view: &View<'_>) -> Result<Vec<T>, NodeError> {
     let mut values = Vec::new();
-    store.read(|view| {
-        view.for_each_record(T::KIND, |_, bytes| {
-            let value = postcard::from_bytes(bytes).map_err(|_| NodeError::Snapshot { kind: T::KIND })?;
-            values.push(value);
-            Ok::<_, NodeError>(())
-        })
+    view.for_each_record(T::KIND, |_, bytes| {
+        values.push(read(bytes)?);
+        Ok::<_, NodeError>(())
     })?;
     Ok(values)
+}
+
+/// The one stored under `id`, if any.
+pub(crate) fn one_in<T: Snapshot>(view: &View<'_>, id: &[u8]) -> Result<Option<T>, NodeError> {
+    view.record(T::KIND, id)?.map(|bytes| read(&bytes)).transpose()
+}
+
+fn read<T: Snapshot>(bytes: &[u8]) -> Result<T, NodeError> {
+    postcard::from_bytes(bytes).map_err(|_| NodeError::Snapshot { kind: T::KIND })
 }

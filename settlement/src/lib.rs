@@ -10,6 +10,7 @@
 //! - [`ops`] builds the intents: one function for each call of the vault.
 //! - [`claims`] decides, as a pure function, which vouchers to claim now.
 //! - [`contract_error`] turns what a contract refused into a sentence.
+//! - [`payments`] reads which transaction paid what.
 //! - [`census`] counts what happened, for reports.
 //! - [`deploy`] puts the contracts on a chain; [`anvil`] runs a local one.
 //!
@@ -26,6 +27,7 @@ pub mod deploy;
 pub mod events;
 pub mod intent;
 pub mod ops;
+pub mod payments;
 pub mod rpc;
 pub mod tx;
 
@@ -34,5 +36,6 @@ pub use claims::{Claim, ClaimPolicy, GasPrice, HeldVoucher, decide};
 pub use contract_error::ContractError;
 pub use events::{ChainEvent, EventFilter, EventPage, Registration, amounts_of_words};
 pub use intent::{Intent, IntentKind};
+pub use payments::{Instrument, Payment};
 pub use rpc::{ChainConfig, ChainError, Header};
 pub use tx::{Receipt, TxConfig, TxError, TxHandle, TxManager};

@@ -13,7 +13,8 @@ use alloy::{
 };
 use symbolon_contracts::{Closing, Earmarks, court, court_address, factory, factory_address, token, vault};
 use symbolon_primitives::{
-    Amount, Epoch, Lane, Nonce, ResultStatement, ResultsRoot, Signature, SignedOrder, Timestamp, Voucher,
+    Amount, Epoch, Lane, Leaf, Nonce, ResultStatement, ResultsRoot, Signature, SignedOrder, Timestamp, Voucher,
+    WorkOrder,
 };
 
 /// Why a call cannot be built.
@@ -302,12 +303,26 @@ pub fn settle_quorum(
     rows: &[QuorumRow],
     tag: B256,
 ) -> Result<Intent, OpsError> {
-    let need = usize::from(order.order.quorum);
+    settle_quorum_of(vault_at, (&order.order, &order.signature, &order.leaves), (root, fuel), rows, tag)
+}
+
+/// As [`settle_quorum`], of an order whose work is not at hand: the chain need not know it.
+///
+/// # Errors
+/// As [`settle_quorum`].
+pub fn settle_quorum_of(
+    vault_at: Address,
+    (order, signature, leaves): (&WorkOrder, &Signature, &[Leaf]),
+    (root, fuel): (ResultsRoot, u64),
+    rows: &[QuorumRow],
+    tag: B256,
+) -> Result<Intent, OpsError> {
+    let need = usize::from(order.quorum);
     if rows.len() < need {
         return Err(OpsError::TooFewRows { have: rows.len(), need });
     }
     for row in rows {
-        if order.leaf_of(row.provider).is_none() {
+        if !leaves.iter().any(|leaf| leaf.provider == row.provider) {
             return Err(OpsError::NoLeaf { provider: row.provider });
         }
         if rows.iter().filter(|other| other.provider == row.provider).count() > 1 {
@@ -315,7 +330,7 @@ pub fn settle_quorum(
         }
     }
     let (mut members, mut packed, mut others) = (0_u8, Vec::new(), Vec::new());
-    for (bit, leaf) in (0_u32..).zip(&order.leaves) {
+    for (bit, leaf) in (0_u32..).zip(leaves) {
         match rows.iter().find(|row| row.provider == leaf.provider) {
             Some(row) => {
                 members |= 1_u8.checked_shl(bit).unwrap_or_default();
@@ -327,8 +342,8 @@ pub fn settle_quorum(
         }
     }
     let settle = vault::settleQuorumCall {
-        order: order.order.to_abi(),
-        orderSignature: bytes(&order.signature),
+        order: order.to_abi(),
+        orderSignature: bytes(signature),
         resultsRoot: root.word(),
         fuel,
         members,

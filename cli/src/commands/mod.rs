@@ -1,13 +1,15 @@
 //! What the commands do.
 
-pub(crate) mod channel;
 pub(crate) mod content;
 pub(crate) mod demo;
 pub(crate) mod devnet;
+pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod flite;
+pub(crate) mod ledger;
 pub(crate) mod module;
 pub(crate) mod provider;
+pub(crate) mod receipt;
 pub(crate) mod vault;
 
 use crate::fail::Failure;

@@ -12,7 +12,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use symbolon_executor::CompiledModule;
 use symbolon_net::{PeerId, Responder};
 use symbolon_primitives::{
-    Address, Agreement, AgreementDigest, Amount, ContentRef, Domain, Lane, OrderError, SignedOrder, Signer, Timestamp,
+    Address, Agreement, AgreementDigest, Amount, ContentRef, Domain, Lane, OrderError, SignedAgreement, SignedOrder,
+    Signer, Timestamp,
 };
 use symbolon_quorum::{Message, OrderTerms, Replica, ReplicaInput, TermsError, Timing};
 use symbolon_settlement::{ChainError, ChannelState, Depth};
@@ -85,7 +86,7 @@ struct Ready {
     replica: Replica,
     lane: Lane,
     payer_peer: Peer,
-    agreement: Agreement,
+    agreement: SignedAgreement,
     view: ChannelState,
     compiled: CompiledModule,
 }
@@ -95,7 +96,7 @@ struct Checked {
     replica: Replica,
     lane: Lane,
     payer_peer: Peer,
-    agreement: Agreement,
+    agreement: SignedAgreement,
     members: Vec<Peer>,
 }
 
@@ -122,7 +123,7 @@ impl Provider {
             return Ok(());
         }
         let checked = match self.check_order(peer, &message, called) {
-            Ok(checked) if self.has_no_room(checked.agreement.payer) => {
+            Ok(checked) if self.has_no_room(checked.agreement.terms.payer) => {
                 refuse(reply, RefusalCode::Later, "too many orders");
                 return Ok(());
             }
@@ -138,7 +139,7 @@ impl Provider {
         self.preparing.insert(order);
         let context = Arc::clone(&self.context);
         let least = self.config.least_member_stake;
-        let known = self.channels.get(&(checked.agreement.payer, checked.lane)).cloned();
+        let known = self.channels.get(&(checked.agreement.terms.payer, checked.lane)).cloned();
         let module = message.order.work.workunits.first().map(|unit| unit.module).unwrap_or_default();
         let compiled = self.modules.get(&module).cloned();
         let reports = self.reports.clone();
@@ -214,7 +215,7 @@ impl Provider {
             replica: Replica::new(order_terms, self.me())?,
             lane: signed.order.royalty.lane(leaf.lane_number),
             payer_peer,
-            agreement: terms,
+            agreement: record.signed,
             members,
         })
     }
@@ -238,8 +239,8 @@ impl Provider {
             return Ok(());
         };
         let reserve = message.order.is_reserve(index);
-        let record = orders::OrderRecord::new(message, ready.replica, ready.lane, &ready.payer_peer);
-        match self.channel_takes(&ready.agreement, ready.lane, ready.view, &leaf, record).await? {
+        let record = orders::OrderRecord::new(message, ready.agreement, ready.replica, ready.lane, &ready.payer_peer);
+        match self.channel_takes(&ready.agreement.terms, ready.lane, ready.view, &leaf, record).await? {
             Ok(()) => {
                 answer(reply, &Response::Done);
                 self.context.events.emit(crate::Event::OrderTaken { order, reserve });
@@ -334,7 +335,8 @@ async fn prepare(
     known: Option<ChannelRecord>,
     compiled: Option<CompiledModule>,
 ) -> Result<Ready, NotTaken> {
-    let Checked { replica, lane, payer_peer, agreement, members } = checked;
+    let Checked { replica, lane, payer_peer, agreement: signed_agreement, members } = checked;
+    let agreement = signed_agreement.terms;
     let me = replica.terms().leaves();
     let most = me.iter().filter_map(|leaf| leaf.total(signed.order.max_fuel).ok()).max().unwrap_or_default();
     let depth = Depth::for_value(most, agreement.finality_threshold, agreement.depth);
@@ -357,7 +359,7 @@ async fn prepare(
     let left = Duration::from_secs(by.secs_since(now()));
     let gathering = gather(context, signed, &payer_peer, members, compiled);
     let compiled = tokio::time::timeout(left, gathering).await.map_err(|_| NotTaken::TooLate)??;
-    Ok(Ready { replica, lane, payer_peer, agreement, view, compiled })
+    Ok(Ready { replica, lane, payer_peer, agreement: signed_agreement, view, compiled })
 }
 
 /// Fetches the inputs and the module, and compiles it.

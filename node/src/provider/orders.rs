@@ -5,6 +5,8 @@ use crate::{
     context::{Context, NodeError, now},
     convert,
     event::Event,
+    known::Role,
+    ledger::{self, MemberEntry, NoReceipt, OrderEntry, OrderState, Stands, receipt_of},
     peer::Peer,
     serve::{self, refusal, refuse},
     snapshot::{self, Snapshot},
@@ -18,16 +20,19 @@ use std::{
 use symbolon_executor::{Cancel, CompiledModule, Outcome};
 use symbolon_net::{PeerId, Responder};
 use symbolon_primitives::{
-    Address, ContentRef, GiveUp, Lane, Nonce, OrderDigest, SignedOrder, Signer, Timestamp, UnitResult, Workunit,
-    results::total_fuel, results_root,
+    Address, ContentRef, Domain, GiveUp, Lane, Nonce, OrderDigest, SignedAgreement, SignedOrder, Signer, Timestamp,
+    UnitResult, Workunit, receipt::Receipt, results::total_fuel, results_root,
 };
 use symbolon_quorum::{Effect, Effects, Message, Rejected, Remedy, Replica, ReplicaEvent, ReplicaInput, ReplicaPhase};
+use symbolon_store::{Direction, View, Write};
 use symbolon_wire::{OrderMessage, RefusalCode, Request, Response, Right};
 
 /// Everything about one order on this provider, durable as a whole.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct OrderRecord {
+pub(crate) struct OrderRecord {
     pub(super) message: OrderMessage,
+    /// What the order stands on.
+    agreement: SignedAgreement,
     pub(super) replica: Replica,
     pub(super) lane: Lane,
     payer_peer: Vec<u8>,
@@ -43,10 +48,17 @@ impl Snapshot for OrderRecord {
 }
 
 impl OrderRecord {
-    pub(super) fn new(message: OrderMessage, replica: Replica, lane: Lane, payer_peer: &Peer) -> Self {
+    pub(super) fn new(
+        message: OrderMessage,
+        agreement: SignedAgreement,
+        replica: Replica,
+        lane: Lane,
+        payer_peer: &Peer,
+    ) -> Self {
         let addrs = payer_peer.addrs.iter().map(ToString::to_string).collect();
         Self {
             message,
+            agreement,
             replica,
             lane,
             payer_peer: payer_peer.id.to_bytes(),
@@ -99,6 +111,49 @@ impl OrderRecord {
 
     fn is_payer(&self, peer: PeerId) -> bool {
         self.payer_peer == peer.to_bytes()
+    }
+
+    /// What a folder's ledger has to say of it.
+    pub(crate) fn entry(&self, view: &View<'_>, domain: &Domain) -> Result<OrderEntry, NodeError> {
+        let terms = self.replica.terms();
+        let phase = self.replica.phase();
+        let fuel = match phase {
+            ReplicaPhase::Committed { answer, .. } => Some(answer.fuel),
+            _ => None,
+        };
+        let (stands, state) = match phase {
+            _ if self.paid => (Stands::Agreed, OrderState::Paid),
+            _ if self.replica.settlement().is_some() => (Stands::Agreed, OrderState::Decided),
+            ReplicaPhase::Reserve => (Stands::Reserve, OrderState::Out),
+            ReplicaPhase::Computing => (Stands::Awaited, OrderState::Out),
+            ReplicaPhase::Committed { .. } if self.replica.has_attested() => (Stands::Awaited, OrderState::Attested),
+            ReplicaPhase::Committed { .. } => (Stands::Awaited, OrderState::Committed),
+            ReplicaPhase::GivenUp => (Stands::Missing, OrderState::GivenUp),
+        };
+        let mut members = Vec::new();
+        for leaf in self.order().leaves.iter().filter(|leaf| leaf.provider == self.agreement.terms.payee) {
+            members.push(MemberEntry::read(view, Direction::Received, self.payer(), self.lane, leaf, fuel, stands)?);
+        }
+        Ok(OrderEntry {
+            role: Role::Payee,
+            order: self.digest(),
+            payer: self.payer(),
+            agreements: vec![self.agreement.terms.digest(domain)],
+            units: self.order().work.workunits.len(),
+            max_fuel: self.order().order.max_fuel,
+            fuel,
+            state,
+            settle_by: terms.settle_by(),
+            settles_at: self.replica.settle_at(),
+            members,
+        })
+    }
+
+    /// What shows that a quorum stood behind it and paid this provider.
+    pub(crate) fn receipt(&self, view: &View<'_>, domain: &Domain) -> Result<Receipt, NoReceipt> {
+        let settlement = self.replica.settlement().ok_or(NoReceipt::NoQuorum)?;
+        let agreements = vec![self.agreement];
+        receipt_of(view, domain, Direction::Received, self.order(), agreements, self.units.clone(), &settlement)
     }
 
     /// What members may fetch of each other: what the order's work needs.
@@ -354,10 +409,15 @@ impl Provider {
             self.orders.iter().filter(|(_, record)| over(record)).map(|(order, _)| *order).collect();
         for order in gone {
             self.channel_order_over(order).await?;
-            self.context
-                .store
-                .write(vec![symbolon_store::Write::delete(OrderRecord::KIND, order.as_bytes().to_vec())])
-                .await?;
+            let mut writes = vec![Write::delete(OrderRecord::KIND, order.as_bytes().to_vec())];
+            let domain = &self.context.domain;
+            if let Some(record) = self.orders.get(&order)
+                && let Ok(receipt) = self.context.store.read(|view| record.receipt(&view, domain))
+            {
+                // The proof outlives the work.
+                writes.push(ledger::keep_receipt(order, &receipt)?);
+            }
+            self.context.store.write(writes).await?;
             self.orders.remove(&order);
             self.timers.remove(&order);
         }

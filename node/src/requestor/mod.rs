@@ -17,7 +17,8 @@ use crate::{
 };
 use market::Partner;
 pub(crate) use money::PayerRecord;
-use orders::{Fetched, RunningOrder};
+use orders::Fetched;
+pub(crate) use orders::RunningOrder;
 pub use plan::{DrawRules, batches};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},

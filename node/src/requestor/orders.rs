@@ -5,6 +5,8 @@ use crate::{
     context::{Context, NodeError, now},
     convert,
     event::Event,
+    known::Role,
+    ledger::{MemberEntry, NoReceipt, OrderEntry, OrderState, Stands, receipt_of},
     peer::{Peer, fetch},
     serve::refusal,
     snapshot::{self, Snapshot},
@@ -19,11 +21,12 @@ use symbolon_executor::{Manifest, manifest::Part};
 use symbolon_market::Candidate;
 use symbolon_net::PeerId;
 use symbolon_primitives::{
-    Address, ContentRef, GiveUp, Leaf, OrderDigest, Salt, Signature, SignedOrder, UnitResult, Work,
-    results::total_fuel, results_root,
+    Address, ContentRef, Domain, GiveUp, Leaf, OrderDigest, Salt, Signature, SignedAgreement, SignedOrder, UnitResult,
+    Work, receipt::Receipt, results::total_fuel, results_root,
 };
 use symbolon_quorum::{Effect, Effects, Message, OrderTerms, Remedy, Timing, Verdict, VerdictEvent, VerdictInput};
 use symbolon_settlement::ops;
+use symbolon_store::{Direction, View};
 use symbolon_wire::{Member, OrderMessage, RefusalCode, Request, Response, Right, members_hash};
 
 /// Time for members to take an order: their inputs are small by then.
@@ -39,8 +42,10 @@ const MAX_MANIFEST: u64 = 4 << 20;
 
 /// An order that went out.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct RunningOrder {
+pub(crate) struct RunningOrder {
     message: OrderMessage,
+    /// What the order stands on, in roster order.
+    agreements: Vec<SignedAgreement>,
     verdict: Verdict,
     /// The job's parts it is about.
     batch: Vec<usize>,
@@ -215,6 +220,7 @@ impl Requestor {
         let message = OrderMessage { order, members: ways, commits: Vec::new() };
         let running = RunningOrder {
             verdict: Verdict::new(terms),
+            agreements: members.iter().map(|(partner, _)| partner.agreement).collect(),
             batch,
             attempt,
             answers: BTreeMap::new(),
@@ -569,6 +575,56 @@ impl Requestor {
 }
 
 impl RunningOrder {
+    /// What a folder's ledger has to say of it.
+    pub(crate) fn entry(&self, view: &View<'_>, domain: &Domain) -> Result<OrderEntry, NodeError> {
+        let order = self.verdict.terms().digest();
+        let (payer, decided) = (self.verdict.terms().payer(), self.verdict.canonical());
+        let fuel = decided.map(|(_, fuel)| fuel);
+        let mut members = Vec::with_capacity(self.order().leaves.len());
+        for (index, leaf) in self.order().leaves.iter().enumerate() {
+            let lane = self.order().order.royalty.lane(leaf.lane_number);
+            let stands = if self.verdict.agreed().contains(index) {
+                Stands::Agreed
+            } else if self.verdict.dissented().contains(index) {
+                Stands::Dissented
+            } else if self.order().is_reserve(index) {
+                Stands::Reserve
+            } else if decided.is_some() || self.verdict.is_undecided() {
+                Stands::Missing
+            } else {
+                Stands::Awaited
+            };
+            members.push(MemberEntry::read(view, Direction::Issued, payer, lane, leaf, fuel, stands)?);
+        }
+        let paid = |member: &MemberEntry| member.stands != Stands::Agreed || member.voucher.is_some();
+        let state = match decided {
+            Some(_) if members.iter().all(paid) => OrderState::Paid,
+            Some(_) => OrderState::Decided,
+            None if self.verdict.is_undecided() => OrderState::Undecided,
+            None => OrderState::Out,
+        };
+        Ok(OrderEntry {
+            role: Role::Payer,
+            order,
+            payer,
+            agreements: self.agreements.iter().map(|signed| signed.terms.digest(domain)).collect(),
+            units: self.order().work.workunits.len(),
+            max_fuel: self.order().order.max_fuel,
+            fuel,
+            state,
+            settle_by: self.verdict.terms().settle_by(),
+            settles_at: None,
+            members,
+        })
+    }
+
+    /// What shows that a quorum stood behind it and was paid.
+    pub(crate) fn receipt(&self, view: &View<'_>, domain: &Domain) -> Result<Receipt, NoReceipt> {
+        let settlement = self.verdict.settlement().ok_or(NoReceipt::NoQuorum)?;
+        let units = self.canonical_units().ok_or(NoReceipt::NoQuorum)?;
+        receipt_of(view, domain, Direction::Issued, self.order(), self.agreements.clone(), units, &settlement)
+    }
+
     /// Whether `provider` is a reserve that was never called although the order is decided.
     pub(super) fn is_idle_reserve(&self, provider: Address) -> bool {
         let (_, reserves) = self.split();

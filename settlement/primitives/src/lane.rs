@@ -1,6 +1,7 @@
 //! Lanes: what tells the channels of one payer and one payee apart, and the
 //! royalty that rides on them (SYM-16).
 
+use crate::Amount;
 use alloy_primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +100,16 @@ impl Lane {
         self.0
     }
 
+    /// What the author was credited once `claimed` is paid on this lane: floor of its share (SYM-16).
+    #[must_use]
+    pub fn author_share_down(self, claimed: Amount) -> Amount {
+        let [.., high, low, _, _, _, _, _, _, _, _, _, _]: [u8; 32] = self.0.0;
+        let has_author = self.0.0.iter().take(20).any(|byte| *byte != 0);
+        let bps = if has_author { u128::from(u16::from_be_bytes([high, low])) } else { 0 };
+        // An amount has 96 bits, a share at most 14 more.
+        Amount::new(claimed.get().saturating_mul(bps) / 10_000).unwrap_or(claimed).min(claimed)
+    }
+
     /// The low 16 bits of the number, as a roster's leaf carries them.
     #[must_use]
     pub const fn number16(self) -> u16 {
@@ -130,5 +141,23 @@ mod tests {
         assert_eq!(Royalty::new(author, 10_001), Err(LaneError::ShareTooLarge { bps: 10_001 }));
         assert_eq!(Royalty::new(Address::ZERO, 1), Err(LaneError::NoAuthor { bps: 1 }));
         assert!(Royalty::new(author, 10_000).is_ok());
+    }
+
+    #[test]
+    fn sym_16_an_authors_share_rounds_down_and_is_nobodys_without_an_author() {
+        let share = |bps, claimed: u64| {
+            let royalty = Royalty::new(Address::repeat_byte(0xaa), bps).unwrap_or_default();
+            royalty.lane(7).author_share_down(Amount::from_u64(claimed)).get()
+        };
+        assert_eq!(
+            (share(250, 39), share(250, 40), share(250, 10_000), share(10_000, 7), share(0, 7)),
+            (0, 1, 250, 7, 0)
+        );
+        assert_eq!(Royalty::NONE.lane(0xffff).author_share_down(Amount::MAX), Amount::ZERO);
+        let word = B256::repeat_byte(0xff);
+        assert_eq!(Lane::from_word(word).author_share_down(Amount::MAX), Amount::MAX);
+        let mut nobodys = word;
+        nobodys.0.iter_mut().take(20).for_each(|byte| *byte = 0);
+        assert_eq!(Lane::from_word(nobodys).author_share_down(Amount::MAX), Amount::ZERO);
     }
 }

@@ -15,6 +15,7 @@ pub mod price;
 pub mod receipt;
 pub mod results;
 pub mod sign;
+pub mod watch;
 pub mod work;
 
 pub use agreement::{Agreement, Demand, Offer, SignedAgreement};

@@ -285,36 +285,8 @@ impl Receipt {
     }
 
     fn check_quorum(&self, order: OrderDigest) -> Result<Vec<Share>, ReceiptError> {
-        let (have, need) = (self.quorum.len(), self.order.order.quorum);
-        if have < usize::from(need) {
-            return Err(ReceiptError::Quorum { have, need });
-        }
-        if !self.quorum.is_sorted_by(|a, b| a.provider < b.provider) {
-            return Err(ReceiptError::Disorder);
-        }
-        let seals: Vec<_> =
-            self.quorum.iter().map(|row| seal(order, row.provider, self.results_root, self.fuel, row.nonce)).collect();
-        let statement = ResultStatement {
-            order,
-            results_root: self.results_root,
-            fuel: self.fuel,
-            seals: seals_hash(&seals).into(),
-        };
-        let digest = statement.digest(&self.domain);
-        let mut shares = Vec::with_capacity(have);
-        for row in &self.quorum {
-            let provider = row.provider;
-            let (_, leaf) = self.leaf(provider)?;
-            row.signature.check(&digest, provider).map_err(|source| ReceiptError::Result { provider, source })?;
-            shares.push(Share {
-                provider,
-                owed: leaf.owed,
-                price: leaf.price(self.fuel)?,
-                total: leaf.total(self.fuel)?,
-                voucher: None,
-            });
-        }
-        Ok(shares)
+        let outcome = (self.results_root, self.fuel);
+        shares_of(&self.domain, order, self.order.order.quorum, &self.order.leaves, outcome, &self.quorum)
     }
 
     fn check_vouchers(&self, shares: &mut [Share]) -> Result<(), ReceiptError> {
@@ -339,6 +311,37 @@ impl Receipt {
         }
         Ok(())
     }
+}
+
+/// What each replica of a quorum earns, once all of their signatures over the common Result hold.
+pub(crate) fn shares_of(
+    domain: &Domain,
+    order: OrderDigest,
+    need: u8,
+    leaves: &[Leaf],
+    (results_root, fuel): (ResultsRoot, u64),
+    quorum: &[Attested],
+) -> Result<Vec<Share>, ReceiptError> {
+    let have = quorum.len();
+    if have < usize::from(need) {
+        return Err(ReceiptError::Quorum { have, need });
+    }
+    if !quorum.is_sorted_by(|a, b| a.provider < b.provider) {
+        return Err(ReceiptError::Disorder);
+    }
+    let seals: Vec<_> = quorum.iter().map(|row| seal(order, row.provider, results_root, fuel, row.nonce)).collect();
+    let statement = ResultStatement { order, results_root, fuel, seals: seals_hash(&seals).into() };
+    let digest = statement.digest(domain);
+    let mut shares = Vec::with_capacity(have);
+    for row in quorum {
+        let provider = row.provider;
+        let leaf = leaves.iter().find(|leaf| leaf.provider == provider);
+        let leaf = leaf.ok_or(ReceiptError::NotAMember { provider })?;
+        row.signature.check(&digest, provider).map_err(|source| ReceiptError::Result { provider, source })?;
+        let (price, total) = (leaf.price(fuel)?, leaf.total(fuel)?);
+        shares.push(Share { provider, owed: leaf.owed, price, total, voucher: None });
+    }
+    Ok(shares)
 }
 
 fn few(what: &'static str, have: usize) -> Result<(), ReceiptError> {

@@ -6,9 +6,10 @@ use symbolon_primitives::{
     Address, Agreement, Amount, B256, ContentRef, DemandDigest, Domain, Key, Leaf, Level, Limits, Nonce, OfferDigest,
     ProfileId, ResultRoot, ResultStatement, Royalty, Salt, SignatureError, SignedAgreement, SignedOrder, Signer,
     Timestamp, UnitResult, Voucher, Work, Workunit,
-    order::{seal, seals_hash},
+    order::{roster_hash, seal, seals_hash},
     receipt::{Attested, Paid, Receipt, ReceiptError, VERSION},
     results::results_root,
+    watch::{Package, PackageError, QuorumPackage, Watched, watch_digest},
 };
 
 const FUEL: u64 = 2_500_000_001;
@@ -282,4 +283,80 @@ fn sym_20_no_part_of_a_receipt_can_be_left_out_doubled_or_put_elsewhere() {
     dear.order = SignedOrder::sign(&payer(), &domain(), work, leaves, royalty(), 2, Timestamp(300));
     let what = "rate";
     assert_eq!(dear.check(), Err(ReceiptError::OtherTerms { provider: providers()[0].address(), what }));
+}
+
+fn package() -> QuorumPackage {
+    let Receipt { order, results_root, fuel, quorum, .. } = receipt();
+    let SignedOrder { order, signature, leaves, .. } = order;
+    QuorumPackage { order, signature, leaves, results_root, fuel, quorum }
+}
+
+#[test]
+fn sym_06_a_package_names_every_channel_it_pays_and_no_value_in_it_can_change() {
+    let voucher = Package::Voucher(receipt().vouchers[0]);
+    let quorum = Package::Quorum(Box::new(package()));
+    let found = voucher.check(&domain()).unwrap();
+    assert_eq!(quorum.check(&domain()).unwrap()[0], found[0]);
+    assert_eq!(quorum.check(&domain()).unwrap().len(), 2);
+    assert_eq!((found[0].payer, found[0].total.get()), (payer().address(), 2518));
+    assert_eq!((voucher.settle_by(), quorum.settle_by()), (None, Some(Timestamp(300))));
+    for package in [voucher, quorum] {
+        let (name, whole) = (package.name(&domain()), serde_json::to_value(&package).unwrap());
+        let before = package.check(&domain()).unwrap();
+        let mut pointers = Vec::new();
+        leaves_of(&whole, "", &mut pointers);
+        assert!(pointers.len() >= 5);
+        for pointer in pointers {
+            let mut changed = whole.clone();
+            let value = changed.pointer_mut(&pointer).unwrap();
+            *value = other(value);
+            // Another voucher recovers to another key, which has set nothing aside.
+            let Ok(read) = serde_json::from_value::<Package>(changed) else { continue };
+            let same = read.check(&domain()).is_ok_and(|found| found[0].payer == before[0].payer);
+            assert!(!same, "{pointer} can change");
+            assert!(
+                read.name(&domain()) != name || pointer.contains("signature") || pointer.contains("/leaves/"),
+                "{pointer} is not in the name"
+            );
+        }
+    }
+}
+
+#[test]
+fn sym_08a_a_package_that_no_vault_settles_is_refused() {
+    let refused = |edit: fn(&mut QuorumPackage)| {
+        let mut package = package();
+        edit(&mut package);
+        Package::Quorum(Box::new(package)).check(&domain()).unwrap_err()
+    };
+    assert_eq!(refused(|p| p.leaves.swap(0, 1)), PackageError::Roster);
+    assert_eq!(refused(|p| p.leaves.truncate(2)), PackageError::Roster);
+    assert_eq!(refused(|p| p.order.quorum = 1), PackageError::Roster);
+    assert_eq!(refused(|p| p.order.quorum = 4), PackageError::Roster);
+    assert_eq!(refused(|p| p.fuel = u64::MAX), PackageError::Fuel { have: u64::MAX, limit: 4_000_000_000 });
+    assert_eq!(refused(|p| p.quorum.truncate(1)), PackageError::Quorum(ReceiptError::Quorum { have: 1, need: 2 }));
+    assert_eq!(refused(|p| p.quorum.swap(0, 1)), PackageError::Quorum(ReceiptError::Disorder));
+    // A quorum that is no majority could be two.
+    let mut wide = package();
+    let leaves: Vec<Leaf> =
+        (1..=4).map(|byte| Leaf { provider: Address::repeat_byte(byte), ..wide.leaves[0] }).collect();
+    wide.order.roster = roster_hash(&leaves).into();
+    wide.leaves = leaves;
+    assert_eq!(Package::Quorum(Box::new(wide)).check(&domain()), Err(PackageError::Roster));
+}
+
+#[test]
+fn l13_a_watchtowers_word_names_package_payee_and_time() {
+    let name = Package::Voucher(receipt().vouchers[0]).name(&domain());
+    let word = Watched { package: name, payee: Address::repeat_byte(1), until: Timestamp(5) };
+    let digests = [
+        word.digest(&domain()),
+        Watched { package: B256::ZERO, ..word }.digest(&domain()),
+        Watched { payee: Address::ZERO, ..word }.digest(&domain()),
+        Watched { until: Timestamp(6), ..word }.digest(&domain()),
+        watch_digest(&domain(), name),
+        watch_digest(&Domain { chain_id: 1, ..domain() }, name),
+    ];
+    let unique: std::collections::BTreeSet<_> = digests.iter().collect();
+    assert_eq!(unique.len(), digests.len());
 }

@@ -130,6 +130,18 @@ impl Verdict {
         self.decision.map_or(MemberSet::EMPTY, |decision| decision.agreed)
     }
 
+    /// Who answered something else.
+    #[must_use]
+    pub const fn dissented(&self) -> MemberSet {
+        self.dissented
+    }
+
+    /// Whether waiting for a quorum is over.
+    #[must_use]
+    pub const fn is_undecided(&self) -> bool {
+        self.undecided && self.decision.is_none()
+    }
+
     /// What `settleQuorum` takes, once a quorum signed a common Result.
     #[must_use]
     pub fn settlement(&self) -> Option<Settlement> {

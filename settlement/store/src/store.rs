@@ -537,6 +537,11 @@ mod tests {
             let top = VoucherRow { cumulative: Amount::MAX, ..voucher(direction, 0, 1) };
             store.write(&[Write::PutVoucher(top)]).unwrap();
             assert_eq!(store.view().best_voucher(&key(direction)).unwrap(), Some(top));
+            let covering =
+                |total: u64| store.view().voucher_covering(&key(direction), Amount::from_u64(total)).unwrap();
+            assert_eq!(covering(0).map(|row| row.cumulative.get()), Some(0));
+            assert_eq!(covering(2).map(|row| row.cumulative.get()), Some(255));
+            assert_eq!(covering(256).map(|row| row.cumulative.get()), Some(256));
             // Another epoch, lane or direction is another ledger.
             let mut other = voucher(direction, 1, 1);
             other.key.epoch = 4;

@@ -188,6 +188,32 @@ impl<'c> View<'c> {
         rows.map(|raw| raw?.typed()).collect()
     }
 
+    /// The lowest voucher of an epoch with at least this total.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk or the database fails.
+    pub fn voucher_covering(&self, key: &VoucherKey, total: Amount) -> Result<Option<VoucherRow>, StoreError> {
+        let mut read = self.0.prepare_cached(&format!(
+            "SELECT {VOUCHER} FROM vouchers
+             WHERE direction = ?1 AND payer = ?2 AND payee = ?3 AND lane = ?4 AND epoch = ?5 AND cumulative >= ?6
+             ORDER BY cumulative LIMIT 1"
+        ))?;
+        let found = read
+            .query_row(
+                params![
+                    key.direction.code(),
+                    key.payer.as_slice(),
+                    key.payee.as_slice(),
+                    key.lane.word().as_slice(),
+                    key.epoch,
+                    total.to_be_bytes12()
+                ],
+                RawVoucher::read,
+            )
+            .optional()?;
+        found.map(RawVoucher::typed).transpose()
+    }
+
     /// The highest voucher of every epoch of every channel in one direction.
     ///
     /// # Errors

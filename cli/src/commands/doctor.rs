@@ -1,0 +1,307 @@
+//! `symbolon doctor`: names what is wrong, or soon will be, and the command that mends it.
+
+use super::ledger::until;
+use crate::{
+    args::{Global, NetworkArgs},
+    fail::Failure,
+    keys,
+    network::NetworkFile,
+    output::{json, line, note, tokens},
+};
+use std::{fs::OpenOptions, io::Write, path::Path};
+use symbolon_node::{KnownChannel, Role, engine, known_channels, now};
+use symbolon_primitives::{Address, Amount, Signer, Timestamp, U256};
+use symbolon_settlement::{Header, VaultView, claims};
+use symbolon_store::Look;
+
+/// A head older than this is no head.
+const STALE_SECS: u64 = 120;
+/// How far clocks may be apart: every deadline has more room than that.
+const SKEW_SECS: u64 = 15;
+/// A transaction that waits longer is stuck.
+const STUCK_SECS: u64 = 600;
+/// Claims that the gas should last for.
+const CLAIMS: u64 = 10;
+/// What is written and taken away again to see that the disk has room.
+const PROBE_BYTES: usize = 1 << 20;
+
+/// How bad it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Fine,
+    Soon,
+    Wrong,
+}
+
+impl Level {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Fine => "fine",
+            Self::Soon => "soon",
+            Self::Wrong => "wrong",
+        }
+    }
+}
+
+/// What was looked at, what was found, and what mends it.
+struct Finding {
+    level: Level,
+    about: &'static str,
+    says: String,
+    mend: Option<String>,
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn fine(&mut self, about: &'static str, says: impl Into<String>) {
+        self.0.push(Finding { level: Level::Fine, about, says: says.into(), mend: None });
+    }
+
+    fn soon(&mut self, about: &'static str, says: impl Into<String>, mend: impl Into<String>) {
+        self.0.push(Finding { level: Level::Soon, about, says: says.into(), mend: Some(mend.into()) });
+    }
+
+    fn wrong(&mut self, about: &'static str, says: impl Into<String>, mend: impl Into<String>) {
+        self.0.push(Finding { level: Level::Wrong, about, says: says.into(), mend: Some(mend.into()) });
+    }
+
+    fn failed(&mut self, about: &'static str, failure: Failure) {
+        self.0.push(Finding { level: Level::Wrong, about, says: failure.message, mend: failure.hint });
+    }
+}
+
+/// Runs `symbolon doctor`.
+pub(crate) async fn run(args: &NetworkArgs, global: &Global) -> Result<(), Failure> {
+    let mut found = Findings::default();
+    match engine() {
+        Ok(_) => found.fine("executor", "this machine gives the profile's numbers"),
+        Err(error) => found.wrong("executor", error.to_string(), "run on another machine: results here would dissent"),
+    }
+    disk(&mut found, &global.data);
+    let key = match keys::open(&global.data, &global.password) {
+        Ok(key) => Some(key.address()),
+        Err(failure) => {
+            found.failed("key", failure);
+            None
+        }
+    };
+    match NetworkFile::read(args) {
+        Ok(network) => look_at_network(&mut found, &network, global, key).await,
+        Err(failure) => found.failed("network", failure),
+    }
+    report(&found.0, global.json)
+}
+
+fn report(found: &[Finding], as_json: bool) -> Result<(), Failure> {
+    for finding in found {
+        let Finding { level, about, says, mend } = finding;
+        if as_json {
+            json(&serde_json::json!({ "level": level.name(), "about": about, "says": says, "mend": mend }));
+            continue;
+        }
+        line(&format!("{:<5}  {about:<11}  {says}", level.name()));
+        if let Some(mend) = mend {
+            line(&format!("       {:<11}  mend: {mend}", ""));
+        }
+    }
+    let count = |level: Level| found.iter().filter(|finding| finding.level == level).count();
+    let (wrong, soon) = (count(Level::Wrong), count(Level::Soon));
+    if wrong > 0 {
+        return Err(Failure::work(format!("{wrong} things are wrong, {soon} need looking after soon")));
+    }
+    note(&format!("nothing is wrong; {soon} things need looking after soon"));
+    Ok(())
+}
+
+fn disk(found: &mut Findings, data: &Path) {
+    if !data.exists() {
+        return found.fine("disk", format!("{} is not there yet", data.display()));
+    }
+    let probe = data.join(format!(".doctor-{}", std::process::id()));
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&probe)
+        .and_then(|mut file| file.write_all(&vec![0x5a; PROBE_BYTES]).and_then(|()| file.sync_all()));
+    let removed = std::fs::remove_file(&probe);
+    match written.and(removed) {
+        Ok(()) => found.fine("disk", format!("{} can be written", data.display())),
+        Err(error) => found.wrong(
+            "disk",
+            format!("{} cannot be written: {error}", data.display()),
+            "make room or mount it for writing; until then nothing is signed and claims go on",
+        ),
+    }
+}
+
+/// What the store has, if there is one.
+struct Stored {
+    channels: Vec<KnownChannel>,
+    waiting: Vec<(String, Timestamp)>,
+    registered: bool,
+}
+
+fn stored(found: &mut Findings, global: &Global, vault: &VaultView, key: Option<Address>) -> Option<Stored> {
+    if !global.data.join("symbolon.db").exists() {
+        found.fine("store", "no node has run in this data folder yet");
+        return None;
+    }
+    let read = || -> Result<(Option<String>, Stored), String> {
+        let look = Look::open(&global.data).map_err(|e| e.to_string())?;
+        let damage = look.damage().map_err(|e| e.to_string())?;
+        let view = look.view();
+        let channels = known_channels(&view, &vault.domain()).map_err(|e| e.to_string())?;
+        let open = match key {
+            Some(key) => view.open_txs(vault.chain().chain_id(), key).map_err(|e| e.to_string())?,
+            None => Vec::new(),
+        };
+        let waiting = open.into_iter().map(|tx| (tx.plan.kind, tx.plan.at)).collect();
+        let registered = view.record("registration", &[]).map_err(|e| e.to_string())?.is_some();
+        Ok((damage, Stored { channels, waiting, registered }))
+    };
+    let restore = "stop the node, keep a copy of the folder, and restore a backup; vouchers in it stay good";
+    match read() {
+        Ok((Some(damage), _)) => {
+            found.wrong("store", format!("it is damaged: {damage}"), restore);
+            None
+        }
+        Ok((None, stored)) => {
+            found.fine("store", format!("sound, with {} channels of this vault", stored.channels.len()));
+            Some(stored)
+        }
+        Err(error) => {
+            found.wrong("store", error, restore);
+            None
+        }
+    }
+}
+
+async fn look_at_network(found: &mut Findings, network: &NetworkFile, global: &Global, key: Option<Address>) {
+    let vault = match network.connect().await {
+        Ok(vault) => vault,
+        Err(failure) => return found.failed("endpoint", failure),
+    };
+    let head = match vault.chain().head().await {
+        Ok(head) => head,
+        Err(error) => return found.failed("endpoint", crate::network::chain_failure(error)),
+    };
+    clock(found, &head);
+    let stored = stored(found, global, &vault, key);
+    if let Some(stored) = &stored {
+        stuck(found, &stored.waiting);
+        for known in &stored.channels {
+            channel(found, &vault, &head, known).await;
+        }
+    }
+    if let Some(key) = key {
+        gas(found, &vault, &head, key).await;
+        if stored.is_some_and(|stored| stored.registered) {
+            stake(found, &vault, &head, key).await;
+        }
+    }
+}
+
+fn clock(found: &mut Findings, head: &Header) {
+    let (here, there) = (now(), Timestamp(head.timestamp));
+    let ahead = there.secs_since(here);
+    let age = here.secs_since(there);
+    if ahead > SKEW_SECS {
+        found.wrong(
+            "clock",
+            format!("the newest block is {ahead} s in the future: this machine's clock is behind"),
+            "set the clock, for example with timedatectl set-ntp true",
+        );
+    } else if age > STALE_SECS {
+        found.wrong(
+            "endpoint",
+            format!("the newest block, {}, is {age} s old: the endpoint is stale, or this clock ahead", head.number),
+            "name another endpoint with --rpc, and compare this machine's clock",
+        );
+    } else {
+        found.fine("endpoint", format!("right chain and vault, block {} of {age} s ago", head.number));
+    }
+}
+
+fn stuck(found: &mut Findings, waiting: &[(String, Timestamp)]) {
+    let time = now();
+    let old: Vec<&(String, Timestamp)> = waiting.iter().filter(|(_, at)| time.secs_since(*at) > STUCK_SECS).collect();
+    if let Some((kind, at)) = old.first() {
+        let minutes = time.secs_since(*at) / 60;
+        found.wrong(
+            "transaction",
+            format!("{} wait for more than {} min, the oldest a {kind} for {minutes} min", old.len(), STUCK_SECS / 60),
+            "keep a node running: it raises the fee up to its cap and sends them again after a restart",
+        );
+    } else {
+        found.fine("transaction", format!("{} under way, none of them stuck", waiting.len()));
+    }
+}
+
+async fn channel(found: &mut Findings, vault: &VaultView, head: &Header, known: &KnownChannel) {
+    let state = match vault.channel(known.payer, known.payee, known.lane, head).await {
+        Ok(state) => state,
+        Err(error) => return found.failed("channel", crate::network::chain_failure(error)),
+    };
+    let left = state.allocated.saturating_sub(state.claimed);
+    let over = state.expiry.0 <= head.timestamp;
+    match known.role {
+        Role::Payer if over && !left.is_zero() && known.open_order.is_none() => found.soon(
+            "channel",
+            format!("{} tokens set aside for {} can come back", tokens(left.get()), known.payee),
+            "symbolon channel release",
+        ),
+        Role::Payer => {}
+        Role::Payee => {
+            let claimable = known.claimable(&state);
+            if claimable.is_zero() {
+                return;
+            }
+            let says = format!("{} tokens of {} are not claimed", tokens(claimable.get()), known.payer);
+            let margin = Timestamp(state.expiry.0.saturating_sub(known.margin_secs));
+            let mend = "symbolon provider run claims them; symbolon watchtower run does while it is off";
+            if over {
+                found.wrong("channel", format!("{says}, and the payer may release them now"), mend);
+            } else if margin <= now() {
+                found.wrong("channel", format!("{says}, and expire in {}", until(state.expiry)), mend);
+            } else if Timestamp(margin.0.saturating_sub(known.margin_secs)) <= now() {
+                found.soon("channel", format!("{says}, and expire in {}", until(state.expiry)), mend);
+            }
+        }
+    }
+}
+
+async fn gas(found: &mut Findings, vault: &VaultView, head: &Header, key: Address) {
+    let have = match vault.chain().ether(key).await {
+        Ok(have) => have,
+        Err(error) => return found.failed("gas", crate::network::chain_failure(error)),
+    };
+    let one = U256::from(head.base_fee).saturating_mul(U256::from(claims::CLAIM_GAS.saturating_add(claims::ROW_GAS)));
+    let ether = |wei: U256| tokens(u128::try_from(wei).unwrap_or(u128::MAX));
+    let mend = format!("send ether to {key}; on a devnet: symbolon devnet fund {key}");
+    if have < one || have.is_zero() {
+        found.wrong("gas", format!("{} ether, and one claim costs {} now", ether(have), ether(one)), mend);
+    } else if have < one.saturating_mul(U256::from(CLAIMS)) {
+        found.soon("gas", format!("{} ether last for fewer than {CLAIMS} claims", ether(have)), mend);
+    } else {
+        found.fine("gas", format!("{} ether", ether(have)));
+    }
+}
+
+async fn stake(found: &mut Findings, vault: &VaultView, head: &Header, key: Address) {
+    match vault.account(key, head).await {
+        Err(error) => found.failed("stake", crate::network::chain_failure(error)),
+        Ok(account) if account.stake == Amount::ZERO => {
+            found.wrong("stake", "this provider has no stake: no requestor draws it", "symbolon provider run --stake N")
+        }
+        Ok(account) => match account.unbonding_at {
+            Some(at) => found.soon(
+                "stake",
+                format!("{} tokens leave in {}: no requestor counts them", tokens(account.stake.get()), until(at)),
+                "symbolon provider run stakes again",
+            ),
+            None => found.fine("stake", format!("{} tokens", tokens(account.stake.get()))),
+        },
+    }
+}
