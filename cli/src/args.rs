@@ -100,6 +100,25 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ContentCommand,
     },
+    /// Copy a node's state into one file; the node may be running
+    #[command(
+        after_help = "Keys stay where they are unless --with-keys is given; they are in the file as encrypted as in the folder."
+    )]
+    Backup {
+        /// The file to write
+        file: PathBuf,
+        /// Put the key and the peer identity into it as well
+        #[arg(long)]
+        with_keys: bool,
+    },
+    /// Make a node's state from a backup, in a folder that has none
+    #[command(
+        after_help = "As provider everything in it can be claimed. As requestor nothing more is promised in a channel\nuntil the chain shows that nothing unknown can be outstanding in it; other lanes are used meanwhile."
+    )]
+    Restore {
+        /// The backup
+        file: PathBuf,
+    },
     /// Compile one module from standard input within limits, for a node
     #[command(hide = true)]
     CompileModule,

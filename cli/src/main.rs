@@ -36,6 +36,14 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Exec(args) => return commands::exec::run(args),
         Command::CompileModule => return Ok(symbolon_executor::modules::compiler_main()),
         Command::Inspect { module } => return commands::module::inspect_file(module, cli.global.json),
+        Command::Backup { file, with_keys } => {
+            commands::backup::backup(file, *with_keys, &cli.global)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Restore { file } => {
+            commands::backup::restore(file, &cli.global)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::Profile => {
             commands::module::profile(cli.global.json);
             return Ok(ExitCode::SUCCESS);
@@ -65,6 +73,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Exec(_)
             | Command::Inspect { .. }
             | Command::Profile
+            | Command::Backup { .. }
+            | Command::Restore { .. }
             | Command::Content { .. }
             | Command::CompileModule => Ok(()),
         }

@@ -94,7 +94,8 @@ pub(crate) fn node_failure(error: symbolon_node::NodeError) -> Failure {
         NodeError::Chain(error) => chain_failure(error),
         NodeError::Tx(error) => tx_failure(&error),
         NodeError::Store(error) => {
-            Failure::input(error.to_string()).hint("one process at a time uses a data folder; see --data")
+            let hint = error.hint().unwrap_or("one process at a time uses a data folder; see --data");
+            Failure::input(error.to_string()).hint(hint)
         }
         NodeError::Funds { .. } => {
             Failure::input(error.to_string()).hint("on a devnet: symbolon devnet fund ADDRESS --tokens N")

@@ -1,5 +1,6 @@
 //! What the commands do.
 
+pub(crate) mod backup;
 pub(crate) mod channel;
 pub(crate) mod content;
 pub(crate) mod demo;
