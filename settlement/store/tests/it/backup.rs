@@ -143,7 +143,7 @@ fn sym_24_a_backup_that_changed_restores_nothing() {
     drop(restored(place.path()));
     let good = fs::read(place.path().join("backup")).unwrap();
     let seed = 0x5eed_u64;
-    println!("seed {seed:#x}");
+    eprintln!("seed {seed:#x}");
     let (mut state, mut tried) = (seed, 0);
     let mut cases: Vec<Vec<u8>> = vec![Vec::new(), good[..17].to_vec(), [good.as_slice(), &[0]].concat()];
     for _ in 0..40 {

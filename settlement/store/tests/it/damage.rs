@@ -153,7 +153,7 @@ fn n12_whatever_page_is_damaged_nothing_is_signed_and_all_other_vouchers_are_cla
             }
         }
     }
-    println!("{tried} damaged files, {noticed} noticed when opened");
+    eprintln!("{tried} damaged files, {noticed} noticed when opened");
     assert!(noticed * 2 > tried, "{noticed} of {tried}");
 }
 
