@@ -101,6 +101,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         network: NetworkArgs,
     },
+    /// Collect for payees that are away: claim packages are submitted before their deadline
+    #[command(
+        after_help = "Examples:\n  symbolon watchtower run --listen /ip4/0.0.0.0/tcp/4010\n  symbolon provider run --watchtower /ip4/203.0.113.7/tcp/4010/p2p/12D3KooW…\n  symbolon watchtower export --out packages && symbolon watchtower send --to ADDRESS packages/*.json"
+    )]
+    Watchtower {
+        #[command(subcommand)]
+        command: WatchtowerCommand,
+    },
     /// Run a module once, here, in the sandbox providers use
     #[command(
         after_help = "Example:\n  symbolon exec --dir .::/ --env LANG=C module.wasm -- -o out.txt\n\nThe exit status is the guest's; 134 after a trap, 137 when the fuel ran out."
@@ -123,6 +131,25 @@ pub(crate) enum Command {
     Content {
         #[command(subcommand)]
         command: ContentCommand,
+    },
+    /// Copy a node's state into one file; the node may be running
+    #[command(
+        after_help = "Keys stay where they are unless --with-keys is given; they are in the file as encrypted as in the folder."
+    )]
+    Backup {
+        /// The file to write
+        file: PathBuf,
+        /// Put the key and the peer identity into it as well
+        #[arg(long)]
+        with_keys: bool,
+    },
+    /// Make a node's state from a backup, in a folder that has none
+    #[command(
+        after_help = "As provider everything in it can be claimed. As requestor nothing more is promised in a channel\nuntil the chain shows that nothing unknown can be outstanding in it; other lanes are used meanwhile."
+    )]
+    Restore {
+        /// The backup
+        file: PathBuf,
     },
     /// Compile one module from standard input within limits, for a node
     #[command(hide = true)]
@@ -197,6 +224,9 @@ pub(crate) struct ProviderArgs {
     /// The most of the price that may go to the author of the code, in basis points
     #[arg(long, default_value_t = 2000)]
     pub(crate) max_royalty: u16,
+    /// A watchtower that collects while this provider is away; several can be named
+    #[arg(long, value_name = "MULTIADDR")]
+    pub(crate) watchtower: Vec<String>,
     /// Misbehave on purpose, to show what becomes of it
     #[arg(long, hide = true, value_enum)]
     pub(crate) fault: Option<FaultArg>,
@@ -304,6 +334,60 @@ pub(crate) enum ChannelCommand {
     },
     /// Take back what expired channels of this key have left
     Release,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WatchtowerCommand {
+    /// Take packages over the network and from a folder, and submit each before its deadline
+    Run(WatchtowerArgs),
+    /// Write what a provider's data folder holds and has not collected as package files
+    Export {
+        #[command(flatten)]
+        network: NetworkArgs,
+        /// The folder to write to
+        #[arg(long, short, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Hand package files to a watchtower and print its receipts
+    Send {
+        #[command(flatten)]
+        network: NetworkArgs,
+        /// The watchtower, with its peer id
+        #[arg(long, value_name = "MULTIADDR")]
+        to: String,
+        /// The packages
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// What this data folder holds for others, and what watchtowers hold for it
+    Ls,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct WatchtowerArgs {
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+    /// Where to listen
+    #[arg(long, value_name = "MULTIADDR", default_value = "/ip4/127.0.0.1/tcp/0")]
+    pub(crate) listen: Vec<String>,
+    /// A folder of package files to collect as well; receipts are put beside them
+    #[arg(long, value_name = "DIR")]
+    pub(crate) packages: Option<PathBuf>,
+    /// Seconds before a channel's expiry at which its voucher is claimed; half a provider's margin when absent
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) margin: Option<u64>,
+    /// Seconds before an order's settle-by at which its quorum is settled
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) settle_margin: Option<u64>,
+    /// The least a package has to collect, in tokens: the gas is this watchtower's
+    #[arg(long, default_value = "0", value_parser = crate::output::parse_tokens)]
+    pub(crate) least: Amount,
+    /// The most packages of one client
+    #[arg(long, default_value_t = 256)]
+    pub(crate) per_client: usize,
+    /// The most packages in all
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) most: usize,
 }
 
 #[derive(Debug, Subcommand)]

@@ -10,6 +10,9 @@ use std::{
 use symbolon_primitives::{Key, Signer};
 
 const KEY_FILE: &str = "key.json";
+const PEER_FILE: &str = "peer.key";
+/// The files of a data folder that hold secrets.
+pub(crate) const SECRET_FILES: [&str; 2] = [KEY_FILE, PEER_FILE];
 
 /// Where a password comes from: a file, the environment, or the terminal.
 #[derive(Clone, Debug, clap::Args)]
@@ -124,7 +127,7 @@ pub(crate) fn open(data: &Path, password: &PasswordArgs) -> Result<Key, Failure>
 
 /// The peer identity of a data folder: a key of its own, made at first use.
 pub(crate) fn identity(data: &Path) -> Result<symbolon_net::Identity, Failure> {
-    let path = data.join("peer.key");
+    let path = data.join(PEER_FILE);
     if path.exists() {
         refuse_loose(&path, "peer key")?;
         let bytes = fs::read(&path).map_err(|e| Failure::input(format!("cannot read {}: {e}", path.display())))?;

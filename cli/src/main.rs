@@ -36,6 +36,14 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Exec(args) => return commands::exec::run(args),
         Command::CompileModule => return Ok(symbolon_executor::modules::compiler_main()),
         Command::Inspect { module } => return commands::module::inspect_file(module, cli.global.json),
+        Command::Backup { file, with_keys } => {
+            commands::backup::backup(file, *with_keys, &cli.global)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Restore { file } => {
+            commands::backup::restore(file, &cli.global)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::Profile => {
             commands::module::profile(cli.global.json);
             return Ok(ExitCode::SUCCESS);
@@ -67,11 +75,14 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Channel { network, command } => commands::ledger::channel(&network, command, &global).await,
             Command::Exposure { network } => commands::ledger::exposure(&network, &global).await,
             Command::Earnings { network } => commands::ledger::earnings(&network, &global).await,
+            Command::Watchtower { command } => commands::watchtower::run(&command, &global).await,
             Command::Doctor { network } => commands::doctor::run(&network, &global).await,
             Command::Demo(args) => commands::demo::run(&args, &global).await,
             Command::Exec(_)
             | Command::Inspect { .. }
             | Command::Profile
+            | Command::Backup { .. }
+            | Command::Restore { .. }
             | Command::Content { .. }
             | Command::Receipt { .. }
             | Command::CompileModule => Ok(()),

@@ -94,18 +94,14 @@ pub(crate) fn tx_failure(error: &symbolon_settlement::TxError) -> Failure {
 
 /// A failure of the store, with its hint.
 pub(crate) fn store_failure(error: symbolon_store::StoreError) -> Failure {
-    use symbolon_store::StoreError;
-    let hint = match &error {
-        StoreError::Folder { .. } => "name the folder of a party that ran before with --data",
-        StoreError::Locked { .. } => "one process at a time uses a data folder: stop it first, or see --data",
-        StoreError::SchemaTooNew { .. } => "a newer symbolon wrote it: use that one",
-        StoreError::SchemaTooOld { .. } => "start the node once: it brings the file up to date",
-        StoreError::Damaged { .. } | StoreError::Disk(_) | StoreError::ReadOnly => {
-            "symbolon doctor says more; nothing is signed from a folder that cannot be written"
-        }
-        _ => "symbolon doctor says more",
-    };
-    Failure::input(error.to_string()).hint(hint)
+    let hint = error.hint().unwrap_or("symbolon doctor says more");
+    let mut message = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(why) = cause {
+        message = format!("{message}: {why}");
+        cause = why.source();
+    }
+    Failure::input(message).hint(hint)
 }
 
 /// A failure of a node, with the hint of whatever is behind it.

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use symbolon_primitives::{Address, Amount, OrderDigest};
+use symbolon_primitives::{Address, Amount, OrderDigest, Timestamp};
 use tokio::sync::mpsc;
 
 /// Something happened.
@@ -19,6 +19,33 @@ pub enum Event {
         peer: String,
         /// Where it listens.
         listen: Vec<String>,
+    },
+    /// A watchtower is listening.
+    WatchtowerReady {
+        /// The address that pays for its gas and signs its receipts.
+        address: Address,
+        /// Its peer id.
+        peer: String,
+        /// Where it listens.
+        listen: Vec<String>,
+        /// What it holds from before.
+        packages: usize,
+    },
+    /// A watchtower took a package.
+    Watching {
+        /// For whom.
+        payee: Address,
+        /// The absolute total it names.
+        total: Amount,
+        /// Its deadline.
+        until: Timestamp,
+    },
+    /// A watchtower took a package of this node's.
+    HandedOver {
+        /// Which watchtower.
+        tower: Address,
+        /// The deadline it accepted.
+        until: Timestamp,
     },
     /// Both sides signed an agreement.
     Agreed {

@@ -28,6 +28,8 @@ mod registry;
 mod requestor;
 mod serve;
 mod snapshot;
+mod watch;
+mod watchtower;
 
 pub use content_store::{CONTENT_DIR, ContentStore};
 pub use context::{Context, NodeConfig, NodeError, engine, now};
@@ -44,3 +46,5 @@ pub use policy::{ProviderTerms, RequestorTerms, TermsRefused, Timing, UNSTAKE_SE
 pub use provider::{Fault, Provider, ProviderConfig};
 pub use requestor::{DrawRules, JobError, JobSpec, Requestor, UnitOutput, UnitSpec, batches, grouping};
 pub use symbolon_market::Candidate;
+pub use watch::{HandOverError, hand_over, packages, watch_receipts};
+pub use watchtower::{Kept, WatchReceipt, Watchtower, WatchtowerConfig, watched};

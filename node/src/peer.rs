@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 use symbolon_content::{JoinError, Joiner};
-use symbolon_net::{Client, Multiaddr, PeerId, RequestError, RequestOptions};
+use symbolon_net::{Client, Multiaddr, PeerId, RequestError, RequestOptions, named_peer};
 use symbolon_primitives::ContentRef;
 use symbolon_wire::{
     self as wire, MAX_CHUNKS, MAX_REQUEST, MAX_RESPONSE, Refusal, RefusalCode, Request, Response, Right,
@@ -40,6 +40,15 @@ impl Peer {
         }
         let id = PeerId::from_bytes(id).map_err(|_| PeerError::BadId)?;
         Ok(Self { id, addrs: addrs.iter().filter_map(|addr| addr.parse().ok()).collect() })
+    }
+
+    /// Reads an address that names its peer, such as `/ip4/203.0.113.7/tcp/4001/p2p/12D3…`.
+    ///
+    /// # Errors
+    /// [`PeerError::BadId`] when it names none.
+    pub fn from_address(addr: &Multiaddr) -> Result<Self, PeerError> {
+        let id = named_peer(addr).ok_or(PeerError::BadId)?;
+        Ok(Self { id, addrs: vec![addr.clone()] })
     }
 
     /// The peer as a member of an order.

@@ -553,7 +553,9 @@ async fn n12_with_a_full_disk_claims_go_out_and_nothing_else() {
     world.fund(0, 1_000).await;
     world.open(0, &[payee.address()], 400).await;
     let dir = tempfile::tempdir().unwrap();
-    let full = StoreHandle::open_with(dir.path(), StoreOptions { max_bytes: Some(150_000) }).await.unwrap();
+    let full = StoreHandle::open_with(dir.path(), StoreOptions { max_bytes: Some(150_000), ..StoreOptions::default() })
+        .await
+        .unwrap();
     let fill = symbolon_store::Write::put("filling", [0], vec![0; 300_000]);
     full.write(vec![fill]).await.unwrap_err();
     assert!(full.is_read_only());

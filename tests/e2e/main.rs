@@ -1,6 +1,7 @@
 //! The command as people use it: real processes, a real chain, real sound.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
 
+mod backup;
 mod demo;
 mod exec;
 mod module;

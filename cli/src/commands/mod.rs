@@ -1,5 +1,6 @@
 //! What the commands do.
 
+pub(crate) mod backup;
 pub(crate) mod content;
 pub(crate) mod demo;
 pub(crate) mod devnet;
@@ -11,6 +12,7 @@ pub(crate) mod module;
 pub(crate) mod provider;
 pub(crate) mod receipt;
 pub(crate) mod vault;
+pub(crate) mod watchtower;
 
 use crate::fail::Failure;
 use std::{

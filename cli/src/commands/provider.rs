@@ -47,6 +47,11 @@ pub(crate) async fn run(args: &ProviderArgs, global: &Global) -> Result<(), Fail
         claim_at: args.claim_at,
         base_per_ether: args.ether_price,
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        watchtowers: args
+            .watchtower
+            .iter()
+            .map(|text| super::watchtower::parse_peer(text))
+            .collect::<Result<_, _>>()?,
         fault: args.fault.map(|fault| match fault {
             FaultArg::FlipByte => Fault::FlipByte,
             FaultArg::Die => Fault::Die,
@@ -122,6 +127,9 @@ fn print(event: &Event, as_json: bool) {
         }
         Event::Claimed { vouchers, credited } => {
             note(&format!("claimed {vouchers} vouchers: {} tokens credited", tokens(credited.get())));
+        }
+        Event::HandedOver { tower, until } => {
+            note(&format!("watchtower {tower} collects it within {}", super::ledger::until(*until)));
         }
         Event::QuorumSettled { order, by_us } => {
             note(&format!("order {order} is settled by quorum{}", if *by_us { ", by this node" } else { "" }));

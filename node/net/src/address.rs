@@ -66,6 +66,15 @@ pub fn dialable(peer: &PeerId, addr: &Multiaddr) -> Option<Multiaddr> {
     Some(Multiaddr::empty().with(host).with(port))
 }
 
+/// The peer that an address ends with, if it names one.
+#[must_use]
+pub fn named_peer(addr: &Multiaddr) -> Option<PeerId> {
+    match addr.iter().last() {
+        Some(Protocol::P2p(peer)) => Some(peer),
+        _ => None,
+    }
+}
+
 /// The IP address that an address begins with; IPv4 mapped into IPv6 as IPv4.
 pub(crate) fn ip_of(addr: &Multiaddr) -> Option<IpAddr> {
     match addr.iter().next()? {
@@ -146,6 +155,7 @@ mod tests {
         let plain = addr("/ip4/127.0.0.1/tcp/4001");
         assert_eq!(dialable(&peer, &plain), Some(plain.clone()));
         let named = plain.clone().with(Protocol::P2p(peer));
+        assert_eq!((named_peer(&named), named_peer(&plain)), (Some(peer), None));
         assert_eq!(dialable(&peer, &named), Some(plain.clone()));
         let other = plain.with(Protocol::P2p(PeerId::random()));
         assert_eq!(dialable(&peer, &other), None);

@@ -43,7 +43,7 @@ mod muxer;
 mod rate;
 mod service;
 
-pub use address::{NetworkGroup, dialable, network_group};
+pub use address::{NetworkGroup, dialable, named_peer, network_group};
 pub use client::{Client, Network, RequestOptions};
 pub use config::{Config, Limits};
 pub use error::{
@@ -51,5 +51,5 @@ pub use error::{
 };
 pub use event::{Event, EventReceiver, MessageId, Responder, Verdict};
 pub use identity::{Identity, verify_peer_signature};
-pub use libp2p::{Multiaddr, PeerId};
+pub use libp2p::{Multiaddr, PeerId, multiaddr::Error as MultiaddrError};
 pub use rate::Rate;

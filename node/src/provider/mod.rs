@@ -73,6 +73,8 @@ pub struct ProviderConfig {
     pub base_per_ether: Amount,
     /// Orders computed at once.
     pub cores: usize,
+    /// Watchtowers that collect what this provider is owed while it is away.
+    pub watchtowers: Vec<Peer>,
     /// How it misbehaves, in demos and tests.
     pub fault: Option<Fault>,
 }
@@ -165,7 +167,7 @@ impl Provider {
             offers: BTreeMap::new(),
             demands: BTreeMap::new(),
             dialling: Arc::new(Semaphore::new(DIALLING)),
-            collect_only: false,
+            collect_only: context.store.is_read_only(),
             agreements: agreements.into_iter().map(|record| (record.digest(&context.domain), record)).collect(),
             channels: channels.into_iter().map(|record| (record.id(), record)).collect(),
             unseen: BTreeMap::new(),
@@ -183,9 +185,15 @@ impl Provider {
             config,
             context,
         };
-        provider.stake_and_register(&peer_signature).await?;
-        provider.context.client.subscribe(wire::MARKET_TOPIC).await?;
-        provider.resume().await?;
+        if let Some(fault) = provider.context.store.closed_by() {
+            let message = format!("{fault}; nothing is signed, claims go out");
+            provider.context.events.emit(Event::Warning { message });
+        } else {
+            provider.stake_and_register(&peer_signature).await?;
+            provider.context.client.subscribe(wire::MARKET_TOPIC).await?;
+            provider.resume().await?;
+            provider.hand_over_everything();
+        }
         provider.context.events.emit(Event::ProviderReady {
             address: provider.context.key.address(),
             peer: provider.context.client.peer_id().to_string(),
@@ -292,6 +300,7 @@ impl Provider {
                 answer(reply, &response);
             }
             Request::Chunks { right, root, addresses } => self.on_chunks(peer, right, root, addresses, reply),
+            Request::Watch { .. } => refuse(reply, RefusalCode::Never, "a provider, no watchtower"),
         }
         Ok(())
     }

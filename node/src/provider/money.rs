@@ -7,6 +7,7 @@ use crate::{
     funds, registry,
     serve::refusal,
     snapshot::{self, Snapshot},
+    watch,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -17,6 +18,7 @@ use symbolon_contracts::vault::VaultEvents;
 use symbolon_net::PeerId;
 use symbolon_primitives::{
     Address, Agreement, Amount, Epoch, Lane, Leaf, OrderDigest, Signature, SignedOrder, Signer, Timestamp, Voucher,
+    watch::Package,
 };
 use symbolon_quorum::{Evidence, ReplicaInput, Settlement};
 use symbolon_settlement::{
@@ -314,6 +316,9 @@ impl Provider {
         match self.channel(id, PayeeInput::Voucher { order, signed }).await? {
             Ok(effects) => {
                 for effect in effects {
+                    if let Effect::Keep(kept) = effect {
+                        self.hand_over(watch::voucher_package(&kept));
+                    }
                     if let Effect::Paid { order } = effect {
                         self.feed(order, ReplicaInput::Paid).await?;
                         let cumulative = voucher.cumulative;
@@ -324,6 +329,26 @@ impl Provider {
             }
             Err(rejected) => Ok(refusal(code_of(&rejected), rejected.to_string())),
         }
+    }
+
+    /// Gives a package to every watchtower of this provider's, in the background.
+    pub(super) fn hand_over(&self, package: Package) {
+        for tower in &self.config.watchtowers {
+            let (context, tower, package) = (Arc::clone(&self.context), tower.clone(), package.clone());
+            tokio::spawn(async move {
+                if let Err(error) = watch::hand_over_until_taken(&context, &tower, package).await {
+                    let message = format!("watchtower {}: {error}", tower.id);
+                    context.events.emit(Event::Warning { message });
+                }
+            });
+        }
+    }
+
+    /// After a start watchtowers hear once more of everything that is not collected.
+    pub(super) fn hand_over_everything(&self) {
+        let vouchers = self.channels.values().filter(|record| !record.payee.claimable().is_zero());
+        vouchers.filter_map(|record| record.payee.best()).for_each(|best| self.hand_over(watch::voucher_package(best)));
+        self.orders.values().filter_map(OrderRecord::package).for_each(|package| self.hand_over(package));
     }
 
     /// The owner wants a channel closed before its expiry (SYM-04).

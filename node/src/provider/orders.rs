@@ -10,6 +10,7 @@ use crate::{
     peer::Peer,
     serve::{self, refusal, refuse},
     snapshot::{self, Snapshot},
+    watch,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -21,7 +22,7 @@ use symbolon_executor::{Cancel, CompiledModule, Outcome};
 use symbolon_net::{PeerId, Responder};
 use symbolon_primitives::{
     Address, ContentRef, Domain, GiveUp, Lane, Nonce, OrderDigest, SignedAgreement, SignedOrder, Signer, Timestamp,
-    UnitResult, Workunit, receipt::Receipt, results::total_fuel, results_root,
+    UnitResult, Workunit, receipt::Receipt, results::total_fuel, results_root, watch::Package,
 };
 use symbolon_quorum::{Effect, Effects, Message, Rejected, Remedy, Replica, ReplicaEvent, ReplicaInput, ReplicaPhase};
 use symbolon_store::{Direction, View, Write};
@@ -156,6 +157,12 @@ impl OrderRecord {
         receipt_of(view, domain, Direction::Received, self.order(), agreements, self.units.clone(), &settlement)
     }
 
+    /// What a watchtower would settle it with, while it is unpaid.
+    pub(crate) fn package(&self) -> Option<Package> {
+        let settlement = self.replica.settlement().filter(|_| !self.paid)?;
+        Some(watch::quorum_package(self.order(), &settlement))
+    }
+
     /// What members may fetch of each other: what the order's work needs.
     fn is_input(&self, root: ContentRef) -> bool {
         self.order().work.workunits.iter().any(|unit| needs(unit).any(|need| need == root))
@@ -229,7 +236,12 @@ impl Provider {
     fn on_replica_event(&mut self, order: OrderDigest, event: ReplicaEvent) {
         match event {
             ReplicaEvent::Compute => self.compute(order),
-            ReplicaEvent::QuorumAssembled(_) => tracing::info!(%order, "a quorum stands"),
+            ReplicaEvent::QuorumAssembled(settlement) => {
+                tracing::info!(%order, "a quorum stands");
+                if let Some(record) = self.orders.get(&order).filter(|record| !record.paid) {
+                    self.hand_over(watch::quorum_package(record.order(), &settlement));
+                }
+            }
             ReplicaEvent::SettlementDue(settlement) => self.settle(order, &settlement),
             ReplicaEvent::Equivocated(evidence) => {
                 tracing::warn!(%order, provider = %evidence.provider, "a member signed two different results");

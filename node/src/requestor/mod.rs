@@ -212,6 +212,8 @@ pub struct Requestor {
     partners: BTreeMap<Address, Partner>,
     struck: BTreeSet<Address>,
     channels: BTreeMap<(Address, u16), PayerRecord>,
+    /// The first of the lanes that this job uses.
+    first_lane: u16,
     orders: BTreeMap<OrderDigest, RunningOrder>,
     timers: BTreeMap<OrderDigest, Timestamp>,
     pending: VecDeque<(Vec<usize>, u32)>,
@@ -257,6 +259,9 @@ impl Requestor {
         spec: JobSpec,
     ) -> Result<(Vec<UnitOutput>, JobReport), JobError> {
         // Refuse what cannot work before any money moves.
+        if let Some(fault) = context.store.closed_by() {
+            return Err(NodeError::Store(fault.clone()).into());
+        }
         context.engine.compile(&spec.module).map_err(JobError::Module)?;
         let (module, units) = cut(context, &spec)?;
         context.client.subscribe(wire::MARKET_TOPIC).await.map_err(NodeError::from)?;
@@ -281,6 +286,7 @@ impl Requestor {
             partners: partners.into_iter().map(|partner| (partner.provider, partner)).collect(),
             struck: BTreeSet::new(),
             channels: BTreeMap::new(),
+            first_lane: 0,
             orders: BTreeMap::new(),
             timers: BTreeMap::new(),
             pending,

@@ -8,16 +8,16 @@ use crate::{
     snapshot::{self, Snapshot},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 use symbolon_channel::{ChannelTerms, Effect, Effects, Issue, Payer, PayerInput, SignedVoucher, View};
 use symbolon_primitives::{
-    Address, Amount, Lane, Leaf, OrderDigest, Release, Royalty, Signature, SignedOrder, Signer, Timestamp, price,
+    Address, Amount, Epoch, Lane, Leaf, OrderDigest, Release, Royalty, Signature, SignedOrder, Signer, Timestamp, price,
 };
 use symbolon_settlement::{
     Depth,
     ops::{self, LaneEarmarks},
 };
-use symbolon_store::{Direction, VoucherKey, VoucherRow, Write};
+use symbolon_store::{Direction, PayerEpoch, StoreError, VoucherKey, VoucherRow, Write};
 use symbolon_wire::{RefusalCode, Request, Response};
 use tokio::time::{Instant, sleep};
 
@@ -25,6 +25,8 @@ use tokio::time::{Instant, sleep};
 const RELEASES: Duration = Duration::from_secs(45);
 /// Between two questions for a release.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// Runs of lanes that a restored store looks through for one that is free.
+const LANE_RUNS: u16 = 64;
 /// Time for one answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
@@ -44,6 +46,11 @@ impl PayerRecord {
         [terms.payee.as_slice(), terms.lane.word().as_slice()].concat()
     }
 
+    fn epoch(&self, epoch: Epoch) -> PayerEpoch {
+        let terms = self.payer.terms();
+        PayerEpoch { payer: terms.payer, payee: terms.payee, lane: terms.lane, epoch }
+    }
+
     pub(super) fn id(&self) -> (Address, u16) {
         (self.payer.terms().payee, self.payer.terms().lane.number16())
     }
@@ -60,7 +67,7 @@ impl Requestor {
         let terms = &partner.agreement.terms;
         let most = price(terms.flat, terms.rate, max_fuel).ok()?;
         let settle = now().plus_secs(terms.settle_secs.into()).plus_secs(terms.margin_secs.into());
-        (0..self.spec.rules.lanes).find(|number| {
+        self.lanes(self.spec.rules.lanes).find(|number| {
             self.channels.get(&(partner.provider, *number)).is_some_and(|record| {
                 record.payer.open_order().is_none()
                     && record.payer.room() >= most
@@ -95,6 +102,7 @@ impl Requestor {
             let Some(record) = self.channels.get_mut(&(leaf.provider, leaf.lane_number)) else { continue };
             let issue = Issue { order, leaf: *leaf, max_fuel: signed.order.max_fuel, settle_by };
             record.payer.handle(&self.context.key, PayerInput::Issue(issue), now()).map_err(NodeError::from)?;
+            writes.push(Write::Promise(record.epoch(leaf.epoch)));
             writes.push(snapshot::put(&record.key(), record)?);
         }
         Ok(writes)
@@ -172,6 +180,50 @@ impl Requestor {
         })
     }
 
+    fn lanes(&self, count: u16) -> Range<u16> {
+        self.first_lane..self.first_lane.saturating_add(count)
+    }
+
+    /// The first of a run of lanes on which this store may promise. One that was restored from a backup may have
+    /// promised more than it knows wherever part of an earmark is unclaimed: such lanes wait for the claim or the release.
+    async fn clear_lanes(&self, anchor: &symbolon_settlement::Header) -> Result<u16, JobError> {
+        let store = &self.context.store;
+        if store.read(|view| view.restored()).map_err(NodeError::from)?.is_none() {
+            return Ok(0);
+        }
+        let head = self.context.vault.chain().head().await.map_err(NodeError::from)?;
+        let lanes = self.spec.rules.lanes.max(1);
+        let mut frozen = None;
+        for first in (0..lanes.saturating_mul(LANE_RUNS)).step_by(lanes.into()) {
+            let (mut writes, mut free) = (Vec::new(), true);
+            for number in first..first.saturating_add(lanes) {
+                for provider in self.partners.keys() {
+                    let lane = self.spec.terms.royalty.lane(number);
+                    let (deep, last) = (
+                        look(&self.context, *provider, lane, anchor).await?,
+                        look(&self.context, *provider, lane, &head).await?,
+                    );
+                    let epoch =
+                        PayerEpoch { payer: self.context.key.address(), payee: *provider, lane, epoch: deep.epoch };
+                    if store.read(|view| view.may_promise(&epoch)).map_err(NodeError::from)? {
+                        continue;
+                    }
+                    let settled = deep.allocated;
+                    if deep.epoch == last.epoch && [deep.claimed, last.allocated, last.claimed] == [settled; 3] {
+                        writes.push(Write::ClearEpoch { epoch, settled, at: now() });
+                    } else {
+                        (frozen, free) = (Some(epoch), false);
+                    }
+                }
+            }
+            if free {
+                store.write(writes).await.map_err(NodeError::from)?;
+                return Ok(first);
+            }
+        }
+        Err(frozen.map_or(JobError::NoOffers, |epoch| NodeError::Store(StoreError::Frozen { epoch }).into()))
+    }
+
     /// Opens every partner's lanes in one transaction.
     pub(super) async fn open_first(&mut self) -> Result<(), JobError> {
         let stored: Vec<PayerRecord> = snapshot::all(&self.context.store)?;
@@ -189,6 +241,7 @@ impl Requestor {
             self.channel(id, PayerInput::Seen(view)).await?;
             self.channel(id, PayerInput::Timer).await?;
         }
+        self.first_lane = self.clear_lanes(&anchor).await?;
         let batch = self.pending.iter().map(|(batch, _)| self.max_fuel(batch)).max().unwrap_or_default();
         let members = self.spec.rules.members();
         let mut prices = Vec::with_capacity(self.partners.len());
@@ -226,7 +279,7 @@ impl Requestor {
             }
         }
         let mut amounts = Vec::new();
-        for number in 0..lanes_each {
+        for number in self.lanes(lanes_each) {
             for (provider, price) in &prices {
                 let record = self.channels.get(&(*provider, number));
                 // A lane that still holds an order of an earlier job is left to run out.
@@ -254,7 +307,7 @@ impl Requestor {
             }
             let terms = &partner.agreement.terms;
             let most = price(terms.flat, terms.rate, max_fuel)?;
-            let lane = (0..self.spec.rules.lanes).find_map(|number| {
+            let lane = self.lanes(self.spec.rules.lanes).find_map(|number| {
                 let record = self.channels.get(&(partner.provider, number))?;
                 record.payer.open_order().is_none().then(|| (number, most.saturating_sub(record.payer.room())))
             });

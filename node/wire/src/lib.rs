@@ -10,6 +10,7 @@ use symbolon_primitives::{
     Address, Agreement, AgreementDigest, B256, Commit, ContentRef, Demand, Domain, Epoch, Lane, Nonce, Offer,
     OfferDigest, OrderDigest, ResultsRoot, Signature, SignatureError, SignedAgreement, SignedOrder, UnitResult,
     Voucher,
+    watch::{Package, Watched},
 };
 
 /// The protocol version every message starts with.
@@ -300,6 +301,15 @@ pub enum Request {
         /// Chunk addresses within it; at most [`MAX_CHUNKS`].
         addresses: Vec<[u8; 32]>,
     },
+    /// Asks a watchtower to submit a package in time if nobody else does.
+    Watch {
+        /// What is to be collected.
+        package: Package,
+        /// For whom: the client.
+        payee: Address,
+        /// The client's signature (`watch_digest`).
+        consent: Signature,
+    },
 }
 
 /// What gives a peer the right to bytes (SYM-27).
@@ -351,6 +361,15 @@ pub enum Response {
     Signed(Signature),
     /// The chunks asked for, in order.
     Chunks(Vec<Chunk>),
+    /// A watchtower's signed word that it holds a package.
+    Watched {
+        /// What it says.
+        word: Watched,
+        /// Which watchtower: the address that signed.
+        tower: Address,
+        /// Its signature.
+        signature: Signature,
+    },
 }
 
 /// A content chunk as stored: eight bytes of span and at most 4,096 of payload.

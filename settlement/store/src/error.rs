@@ -1,6 +1,7 @@
 //! Why the store refuses or fails. Cheap to clone: one failed commit is the
 //! answer to every transaction that shared it.
 
+use crate::PayerEpoch;
 use rusqlite::ErrorCode;
 use std::{io, path::PathBuf, sync::Arc};
 use symbolon_primitives::{Amount, B256, Seal};
@@ -59,6 +60,44 @@ pub enum StoreError {
     /// The disk is full, broken or gone.
     #[error("the disk failed")]
     Disk(#[source] Arc<rusqlite::Error>),
+    /// A row whose bytes are not those that were written.
+    #[error("a row of {table} has changed on disk")]
+    Rotten {
+        /// The table.
+        table: &'static str,
+    },
+    /// The folder or the file cannot be written.
+    #[error("{} cannot be written", path.display())]
+    WriteProtected {
+        /// The folder or file.
+        path: PathBuf,
+    },
+    /// There is something where a new file or store was to be.
+    #[error("{} exists already; it is not overwritten", path.display())]
+    Occupied {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// There is no store to back up.
+    #[error("there is no store in {}", path.display())]
+    NoStore {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file that is no backup, or none any more.
+    #[error("{} cannot be restored: {why}", path.display())]
+    BadBackup {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A restored store may not promise anything in this epoch.
+    #[error("this store was restored from a backup and may have promised more in epoch {} to {} than it knows", epoch.epoch, epoch.payee)]
+    Frozen {
+        /// The epoch.
+        epoch: PayerEpoch,
+    },
     /// Any other answer of SQLite; a fault in this crate or a trigger's refusal.
     #[error("the database refused")]
     Sql(#[source] Arc<rusqlite::Error>),
@@ -132,7 +171,40 @@ impl StoreError {
     /// from here on.
     #[must_use]
     pub fn is_disk(&self) -> bool {
-        matches!(self, Self::Disk(_) | Self::ReadOnly)
+        matches!(
+            self,
+            Self::Disk(_) | Self::ReadOnly | Self::Rotten { .. } | Self::Damaged { .. } | Self::WriteProtected { .. }
+        )
+    }
+
+    /// Whether there is no room left.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Disk(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull))
+    }
+
+    /// What to do about it, where there is something.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Folder { .. } => "check that the folder exists, is yours, and can be written",
+            Self::Locked { .. } => "one process has a data folder: stop the other one, or give another --data",
+            Self::SchemaTooNew { .. } => "a newer symbolon wrote this folder: use that version, or another --data",
+            Self::SchemaTooOld { .. } => "start the node on it once: that brings it up to date",
+            Self::ForeignDatabase { .. } => "give another --data, or move the file away",
+            Self::Disk(_) if self.is_full() => "make room on the disk and start again; until then only claims go out",
+            Self::Damaged { .. } | Self::Rotten { .. } | Self::BadRow { .. } => {
+                "let it claim what it holds, then move the folder away and use symbolon restore; a damaged folder can still be backed up"
+            }
+            Self::Disk(_) | Self::ReadOnly => "check the disk and start again; until then only claims go out",
+            Self::WriteProtected { .. } => "mount the disk writable and start again; until then only claims go out",
+            Self::Frozen { .. } => "it is free again once all of its earmark is claimed, or after its release",
+            Self::Occupied { .. } => "move it away, or give another place",
+            Self::NoStore { .. } => "name the node's folder with --data",
+            Self::BadBackup { .. } => "take another backup",
+            Self::Closed => "start again",
+            _ => return None,
+        })
     }
 }
 

@@ -1,14 +1,11 @@
 //! The store for async callers: one writing thread, a bounded queue, and
 //! transactions that wait together sharing one sync of the disk.
 
-use crate::{Store, StoreError, StoreOptions, Transaction, View, Write, store::More};
+use crate::{Store, StoreError, StoreOptions, Transaction, View, Write, faults::Faults, points::Witness, store::More};
 use rusqlite::Connection;
 use std::{
     path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     thread,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -67,7 +64,7 @@ enum Command {
 pub struct StoreHandle {
     commands: mpsc::Sender<Command>,
     reader: Arc<Mutex<Connection>>,
-    read_only: Arc<AtomicBool>,
+    faults: Arc<Faults>,
 }
 
 impl core::fmt::Debug for StoreHandle {
@@ -90,25 +87,45 @@ impl StoreHandle {
     /// # Errors
     /// As [`Store::open`].
     pub async fn open_with(dir: impl Into<PathBuf>, options: StoreOptions) -> Result<Self, StoreError> {
-        let dir = dir.into();
+        Self::open_inner(dir.into(), options, None).await
+    }
+
+    /// As [`StoreHandle::open_with`]; `witness` sees every point of every write.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_watched(
+        dir: impl Into<PathBuf>,
+        options: StoreOptions,
+        witness: Arc<dyn Witness>,
+    ) -> Result<Self, StoreError> {
+        Self::open_inner(dir.into(), options, Some(witness)).await
+    }
+
+    async fn open_inner(
+        dir: PathBuf,
+        options: StoreOptions,
+        witness: Option<Arc<dyn Witness>>,
+    ) -> Result<Self, StoreError> {
         let (answer, opened) = oneshot::channel();
         let (commands, mut queue) = mpsc::channel(QUEUE);
-        let writer = move || match Store::open_with(&dir, options).and_then(|store| Ok((store.reader()?, store))) {
-            Ok((reader, store)) => {
-                let flag = store.read_only_flag();
-                if answer.send(Ok((reader, flag))).is_ok() {
-                    serve(store, &mut queue);
+        let writer =
+            move || match Store::open_inner(&dir, options, witness).and_then(|store| Ok((store.reader()?, store))) {
+                Ok((reader, store)) => {
+                    let faults = store.faults();
+                    if answer.send(Ok((reader, faults))).is_ok() {
+                        serve(store, &mut queue);
+                    }
                 }
-            }
-            Err(error) => {
-                // Nobody is left to tell when the caller has gone.
-                let _gone = answer.send(Err(error));
-            }
-        };
+                Err(error) => {
+                    // Nobody is left to tell when the caller has gone.
+                    let _gone = answer.send(Err(error));
+                }
+            };
         let named = thread::Builder::new().name("symbolon-store".to_owned());
         named.spawn(writer).map_err(|source| StoreError::Folder { path: PathBuf::new(), source: Arc::new(source) })?;
-        let (reader, read_only) = opened.await.map_err(|_| StoreError::Closed)??;
-        Ok(Self { commands, reader: Arc::new(Mutex::new(reader)), read_only })
+        let (reader, faults) = opened.await.map_err(|_| StoreError::Closed)??;
+        Ok(Self { commands, reader: Arc::new(Mutex::new(reader)), faults })
     }
 
     /// Writes the whole list, or nothing of it. Durable when it resolves.
@@ -149,13 +166,19 @@ impl StoreHandle {
     /// What `body` answers.
     pub fn read<T, E>(&self, body: impl FnOnce(View<'_>) -> Result<T, E>) -> Result<T, E> {
         let conn = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        body(View(&conn))
+        body(View { conn: &conn, faults: &self.faults })
     }
 
     /// Whether an error of the disk has closed the store for writing (N12).
     #[must_use]
     pub fn is_read_only(&self) -> bool {
-        self.read_only.load(Ordering::Acquire)
+        self.closed_by().is_some()
+    }
+
+    /// The fault that closed the store for writing.
+    #[must_use]
+    pub fn closed_by(&self) -> Option<&StoreError> {
+        self.faults.first()
     }
 
     /// Closes the store after what is queued, for every handle. When it
@@ -244,7 +267,7 @@ mod tests {
     #[tokio::test]
     async fn n12_after_a_fault_of_the_disk_every_writer_hears_it_and_readers_go_on() {
         let dir = tempfile::tempdir().unwrap();
-        let options = StoreOptions { max_bytes: Some(200_000) };
+        let options = StoreOptions { max_bytes: Some(200_000), ..StoreOptions::default() };
         let store = StoreHandle::open_with(dir.path(), options).await.unwrap();
         store.write(vec![Write::put("n", [1], [1])]).await.unwrap();
         assert!(matches!(store.write(vec![Write::put("n", [2], vec![0; 300_000])]).await, Err(StoreError::Disk(_))));

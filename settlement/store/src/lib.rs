@@ -13,27 +13,44 @@
 //!
 //! After an error of the disk the store refuses every further write until it
 //! is opened again (N12): whoever needs a write before it signs stops signing,
-//! while reads, and with them claims, go on.
+//! while reads, and with them claims, go on. A file that is damaged or cannot
+//! be written opens in that state: what can be read of it is read from a copy.
+//!
+//! A store made from a backup is older than what its keys have signed. It
+//! promises nothing as payer in an epoch until the chain has cleared it.
 //!
 //! Content (modules, inputs, outputs) is absent: it lives in plain files.
 
 #![warn(clippy::arithmetic_side_effects)]
 
+mod backup;
 mod error;
+mod faults;
 mod handle;
 mod lock;
 mod look;
+mod open;
+mod points;
+mod rescue;
 mod rows;
 mod schema;
 mod store;
+mod sum;
+mod transaction;
 mod view;
 
+pub use backup::{Contents, backup, restore};
 pub use error::StoreError;
 pub use handle::StoreHandle;
 pub use look::Look;
-pub use rows::{CommitRow, Direction, TxAttempt, TxIntent, TxOutcome, TxPlan, TxState, VoucherKey, VoucherRow, Write};
+pub use points::{Moment, Point, Witness, WriteKind};
+pub use rows::{
+    CommitRow, Direction, PayerEpoch, Restored, TxAttempt, TxIntent, TxOutcome, TxPlan, TxState, VoucherKey,
+    VoucherRow, Write,
+};
 pub use schema::SCHEMA_VERSION;
-pub use store::{Store, StoreOptions, Transaction};
+pub use store::{Checked, Store, StoreOptions};
+pub use transaction::Transaction;
 pub use view::{GasTotal, Record, View};
 
 /// The largest snapshot one record holds, in bytes.

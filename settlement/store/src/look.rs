@@ -1,13 +1,16 @@
 //! A look at a data folder that a node may be using: reads, and nothing else.
 
-use crate::{SCHEMA_VERSION, StoreError, View, schema::APPLICATION_ID, store::FILE};
+use crate::{SCHEMA_VERSION, StoreError, View, faults::Faults, open::FILE, schema};
 use rusqlite::{Connection, OpenFlags};
 use std::{io, path::Path, sync::Arc, time::Duration};
 
 /// An open look. Takes no lock and stops nobody: what it reads may be old a moment later, but each read is of one
 /// durable state. Never a ground for signing.
 #[derive(Debug)]
-pub struct Look(Connection);
+pub struct Look {
+    conn: Connection,
+    faults: Faults,
+}
 
 impl Look {
     /// Opens the store in `dir` to read.
@@ -22,22 +25,16 @@ impl Look {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let conn = Connection::open_with_flags(&path, flags)?;
         conn.busy_timeout(Duration::from_secs(5))?;
-        let application_id: i64 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
-        if application_id != APPLICATION_ID {
-            return Err(StoreError::ForeignDatabase { application_id });
-        }
-        let have: u32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        match have {
-            SCHEMA_VERSION => Ok(Self(conn)),
-            newer if newer > SCHEMA_VERSION => Err(StoreError::SchemaTooNew { have, supported: SCHEMA_VERSION }),
-            _ => Err(StoreError::SchemaTooOld { have, needed: SCHEMA_VERSION }),
+        match schema::recognise(&conn)? {
+            SCHEMA_VERSION => Ok(Self { conn, faults: Faults::default() }),
+            have => Err(StoreError::SchemaTooOld { have, needed: SCHEMA_VERSION }),
         }
     }
 
     /// What is durable.
     #[must_use]
     pub fn view(&self) -> View<'_> {
-        View(&self.0)
+        View { conn: &self.conn, faults: &self.faults }
     }
 
     /// The first thing SQLite's own check finds wrong with the file, if any. Reads all of it.
@@ -45,7 +42,7 @@ impl Look {
     /// # Errors
     /// [`StoreError`] when the check cannot be made.
     pub fn damage(&self) -> Result<Option<String>, StoreError> {
-        let finding: String = self.0.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        let finding: String = self.conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         Ok((finding != "ok").then_some(finding))
     }
 }

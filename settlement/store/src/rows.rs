@@ -1,5 +1,6 @@
 //! What is stored, and the closed list of writes.
 
+use crate::points::WriteKind;
 use symbolon_primitives::{Address, Amount, B256, Epoch, Lane, OrderDigest, Seal, Signature, Timestamp};
 
 /// Whose voucher it is.
@@ -56,6 +57,37 @@ pub struct VoucherRow {
     pub order: Option<OrderDigest>,
     /// When it was stored.
     pub created_at: Timestamp,
+}
+
+/// One epoch of a channel that a key of this node pays in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PayerEpoch {
+    /// The payer key.
+    pub payer: Address,
+    /// The payee.
+    pub payee: Address,
+    /// The channel's lane.
+    pub lane: Lane,
+    /// The channel's epoch.
+    pub epoch: Epoch,
+}
+
+impl PayerEpoch {
+    /// The vouchers issued in it.
+    #[must_use]
+    pub const fn issued(&self) -> VoucherKey {
+        let Self { payer, payee, lane, epoch } = *self;
+        VoucherKey { direction: Direction::Issued, payer, payee, lane, epoch }
+    }
+}
+
+/// When a store was last made from a backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// How many times this state was restored.
+    pub generation: u64,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// A provider's Commit for an order (SYM-22).
@@ -203,6 +235,28 @@ pub enum Write {
     PruneVouchers(VoucherKey),
     /// Stores a Commit. Storing the same seal again does nothing.
     PutCommit(CommitRow),
+    /// Writes nothing, and refuses the whole list when this store may not
+    /// promise in the epoch: it was restored from a backup and the epoch is not
+    /// cleared.
+    ///
+    /// # Safety of funds
+    /// Belongs into the write that stores an order, before the order is signed away.
+    Promise(PayerEpoch),
+    /// Lets a restored store promise in an epoch again, from `settled` on.
+    /// Does nothing in a store that never was restored.
+    ///
+    /// # Safety of funds
+    /// Only when the chain shows, at the head and at depth, that this is the
+    /// channel's epoch and that everything earmarked in it is claimed, `settled`
+    /// as an absolute total: then no voucher that was lost can be above it.
+    ClearEpoch {
+        /// Which epoch.
+        epoch: PayerEpoch,
+        /// Earmarked and claimed, as an absolute total.
+        settled: Amount,
+        /// When the chain was looked at.
+        at: Timestamp,
+    },
     /// Plans a transaction. Planning the same id again does nothing.
     PlanTx(TxPlan),
     /// Records a signed transaction before it is sent.
@@ -236,6 +290,24 @@ pub enum Write {
 }
 
 impl Write {
+    /// What it does.
+    #[must_use]
+    pub const fn kind(&self) -> WriteKind {
+        match self {
+            Self::PutRecord { .. } => WriteKind::PutRecord,
+            Self::DeleteRecord { .. } => WriteKind::DeleteRecord,
+            Self::PutVoucher(_) => WriteKind::PutVoucher,
+            Self::PruneVouchers(_) => WriteKind::PruneVouchers,
+            Self::PutCommit(_) => WriteKind::PutCommit,
+            Self::Promise(_) => WriteKind::Promise,
+            Self::ClearEpoch { .. } => WriteKind::ClearEpoch,
+            Self::PlanTx(_) => WriteKind::PlanTx,
+            Self::AddTxAttempt { .. } => WriteKind::AddTxAttempt,
+            Self::RequeueTx { .. } => WriteKind::RequeueTx,
+            Self::FinishTx { .. } => WriteKind::FinishTx,
+        }
+    }
+
     /// A [`Write::PutRecord`].
     #[must_use]
     pub fn put(kind: &str, id: impl Into<Vec<u8>>, bytes: impl Into<Vec<u8>>) -> Self {

@@ -95,16 +95,61 @@ pub(crate) const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (id, number)
     ) STRICT, WITHOUT ROWID;
     ",
+    "
+    -- What a row held when it was written; SQLite does not notice a flipped bit
+    -- inside a value. Nothing in rows that are older than this column.
+    ALTER TABLE records ADD COLUMN sum INTEGER;
+    ALTER TABLE vouchers ADD COLUMN sum INTEGER;
+
+    -- A restored store knows less than its keys have signed.
+    CREATE TABLE restores (
+        generation INTEGER PRIMARY KEY CHECK (generation > 0),
+        restored_at INTEGER NOT NULL
+    ) STRICT;
+
+    CREATE TRIGGER restore_never_changes BEFORE UPDATE ON restores
+    BEGIN SELECT RAISE(ABORT, 'a restore is never undone'); END;
+
+    CREATE TRIGGER restore_stays BEFORE DELETE ON restores
+    BEGIN SELECT RAISE(ABORT, 'a restore is never undone'); END;
+
+    -- Epochs in which a restored store may promise again, and from which total on.
+    CREATE TABLE cleared_epochs (
+        generation INTEGER NOT NULL REFERENCES restores (generation),
+        payer BLOB NOT NULL CHECK (length(payer) = 20),
+        payee BLOB NOT NULL CHECK (length(payee) = 20),
+        lane BLOB NOT NULL CHECK (length(lane) = 32),
+        epoch INTEGER NOT NULL CHECK (epoch BETWEEN 0 AND 16777215),
+        floor BLOB NOT NULL CHECK (length(floor) = 12),
+        cleared_at INTEGER NOT NULL,
+        PRIMARY KEY (generation, payer, payee, lane, epoch)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TRIGGER cleared_epoch_never_changes BEFORE UPDATE ON cleared_epochs
+    BEGIN SELECT RAISE(ABORT, 'an epoch is cleared once'); END;
+
+    CREATE TRIGGER restored_payer_promises_only_where_cleared BEFORE INSERT ON vouchers
+    WHEN NEW.direction = 0 AND EXISTS (SELECT 1 FROM restores) AND NOT EXISTS (
+        SELECT 1 FROM cleared_epochs c
+        WHERE c.generation = (SELECT max(generation) FROM restores)
+          AND c.payer = NEW.payer AND c.payee = NEW.payee AND c.lane = NEW.lane AND c.epoch = NEW.epoch
+          AND c.floor <= NEW.cumulative
+    )
+    BEGIN SELECT RAISE(ABORT, 'a restored payer promises only where it was cleared'); END;
+    ",
 ];
+
+/// The first schema whose rows have sums.
+pub(crate) const SUMS: u32 = 3;
 
 /// The schema this program writes.
 pub const SCHEMA_VERSION: u32 = {
-    assert!(MIGRATIONS.len() == 2, "a new migration moves this number");
-    2
+    assert!(MIGRATIONS.len() == 3, "a new migration moves this number");
+    3
 };
 
-/// Brings the file to [`SCHEMA_VERSION`], each step in one transaction, or refuses it.
-pub(crate) fn migrate(conn: &mut Connection) -> Result<(), StoreError> {
+/// Whether the file is of this program and of a schema it knows; answers the schema.
+pub(crate) fn recognise(conn: &Connection) -> Result<u32, StoreError> {
     let application_id: i64 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     let have: u32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let empty: bool = conn.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))?;
@@ -114,6 +159,12 @@ pub(crate) fn migrate(conn: &mut Connection) -> Result<(), StoreError> {
     if have > SCHEMA_VERSION {
         return Err(StoreError::SchemaTooNew { have, supported: SCHEMA_VERSION });
     }
+    Ok(have)
+}
+
+/// Brings the file to [`SCHEMA_VERSION`], each step in one transaction, or refuses it.
+pub(crate) fn migrate(conn: &mut Connection) -> Result<(), StoreError> {
+    let have = recognise(conn)?;
     for (version, sql) in (1_u32..).zip(MIGRATIONS) {
         if version <= have {
             continue;

@@ -1,7 +1,12 @@
 //! Reads. Each is one consistent answer of what is on disk.
 
 use crate::{
-    CommitRow, Direction, StoreError, TxAttempt, TxIntent, TxOutcome, TxPlan, TxState, VoucherKey, VoucherRow,
+    CommitRow, Direction, PayerEpoch, Restored, StoreError, TxAttempt, TxIntent, TxOutcome, TxPlan, TxState,
+    VoucherKey, VoucherRow,
+};
+use crate::{
+    faults::Faults,
+    sum::{record_sum, voucher_sum},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
@@ -9,7 +14,10 @@ use symbolon_primitives::{Address, Amount, B256, Lane, OrderDigest, Seal, Signat
 
 /// A window on the stored state.
 #[derive(Clone, Copy, Debug)]
-pub struct View<'c>(pub(crate) &'c Connection);
+pub struct View<'c> {
+    pub(crate) conn: &'c Connection,
+    pub(crate) faults: &'c Faults,
+}
 
 /// One snapshot of a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +58,27 @@ fn amount(table: &'static str, bytes: &[u8]) -> Result<Amount, StoreError> {
     Amount::new(base).map_err(|_| StoreError::BadRow { table })
 }
 
-const VOUCHER: &str = "direction, payer, payee, lane, epoch, cumulative, signature, order_digest, created_at";
+const VOUCHER: &str = "direction, payer, payee, lane, epoch, cumulative, signature, order_digest, created_at, sum";
+const RECORD: &str = "id, bytes, sum";
+
+struct RawRecord {
+    record: Record,
+    sum: Option<i64>,
+}
+
+impl RawRecord {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { record: Record { id: row.get(0)?, bytes: row.get(1)? }, sum: row.get(2)? })
+    }
+
+    fn checked(self, kind: &str) -> Result<Record, StoreError> {
+        let Record { id, bytes } = &self.record;
+        match self.sum {
+            Some(sum) if sum != record_sum(kind, id, bytes) => Err(StoreError::Rotten { table: "records" }),
+            _ => Ok(self.record),
+        }
+    }
+}
 
 struct RawVoucher {
     direction: i64,
@@ -62,6 +90,7 @@ struct RawVoucher {
     signature: Vec<u8>,
     order: Option<Vec<u8>>,
     created_at: i64,
+    sum: Option<i64>,
 }
 
 impl RawVoucher {
@@ -76,10 +105,18 @@ impl RawVoucher {
             signature: row.get(6)?,
             order: row.get(7)?,
             created_at: row.get(8)?,
+            sum: row.get(9)?,
         })
     }
 
     fn typed(self) -> Result<VoucherRow, StoreError> {
+        const T: &str = "vouchers";
+        let sum = self.sum;
+        let row = self.read_back()?;
+        if sum.is_some_and(|sum| sum != voucher_sum(&row)) { Err(StoreError::Rotten { table: T }) } else { Ok(row) }
+    }
+
+    fn read_back(self) -> Result<VoucherRow, StoreError> {
         const T: &str = "vouchers";
         Ok(VoucherRow {
             key: VoucherKey {
@@ -100,6 +137,32 @@ impl RawVoucher {
     }
 }
 
+/// Names every row whose bytes are not those that were written: its table and its key.
+pub(crate) fn rotten_rows(
+    conn: &Connection,
+    mut each: impl FnMut(&'static str, Vec<rusqlite::types::Value>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut read = conn.prepare(&format!("SELECT {VOUCHER} FROM vouchers"))?;
+    let mut rows = read.query([])?;
+    while let Some(row) = rows.next()? {
+        if RawVoucher::read(row)?.typed().is_err() {
+            each("vouchers", (0..6).map(|column| row.get(column)).collect::<Result<_, _>>()?)?;
+        }
+    }
+    let mut read = conn.prepare("SELECT kind, id, bytes, sum FROM records WHERE sum IS NOT NULL")?;
+    let mut rows = read.query([])?;
+    while let Some(row) = rows.next()? {
+        let (kind, id, bytes) = (row.get_ref(0)?, row.get_ref(1)?, row.get_ref(2)?);
+        let (Ok(kind), Ok(id), Ok(bytes)) = (kind.as_str(), id.as_blob(), bytes.as_blob()) else {
+            return Err(StoreError::BadRow { table: "records" });
+        };
+        if row.get::<_, i64>(3)? != record_sum(kind, id, bytes) {
+            each("records", (0..2).map(|column| row.get(column)).collect::<Result<_, _>>()?)?;
+        }
+    }
+    Ok(())
+}
+
 fn commit_row(order: OrderDigest, raw: (Vec<u8>, Vec<u8>, Vec<u8>, i64)) -> Result<CommitRow, StoreError> {
     const T: &str = "commits";
     let (provider, seal, signature, created_at) = raw;
@@ -118,8 +181,12 @@ impl<'c> View<'c> {
     /// # Errors
     /// [`StoreError`] when the disk or the database fails.
     pub fn record(&self, kind: &str, id: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let mut read = self.0.prepare_cached("SELECT bytes FROM records WHERE kind = ?1 AND id = ?2")?;
-        Ok(read.query_row(params![kind, id], |row| row.get(0)).optional()?)
+        self.faults.note(|| {
+            let mut read =
+                self.conn.prepare_cached(&format!("SELECT {RECORD} FROM records WHERE kind = ?1 AND id = ?2"))?;
+            let raw = read.query_row(params![kind, id], RawRecord::read).optional()?;
+            raw.map(|raw| Ok(raw.checked(kind)?.bytes)).transpose()
+        })
     }
 
     /// Up to `limit` snapshots of a kind with ids after `after`, ascending by id.
@@ -127,12 +194,13 @@ impl<'c> View<'c> {
     /// # Errors
     /// [`StoreError`] when the disk or the database fails.
     pub fn records(&self, kind: &str, after: Option<&[u8]>, limit: u32) -> Result<Vec<Record>, StoreError> {
-        let mut read = self.0.prepare_cached(
-            "SELECT id, bytes FROM records WHERE kind = ?1 AND (?2 IS NULL OR id > ?2) ORDER BY id LIMIT ?3",
-        )?;
-        let rows =
-            read.query_map(params![kind, after, limit], |row| Ok(Record { id: row.get(0)?, bytes: row.get(1)? }))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        self.faults.note(|| {
+            let mut read = self.conn.prepare_cached(&format!(
+                "SELECT {RECORD} FROM records WHERE kind = ?1 AND (?2 IS NULL OR id > ?2) ORDER BY id LIMIT ?3"
+            ))?;
+            let rows = read.query_map(params![kind, after, limit], RawRecord::read)?;
+            rows.map(|raw| raw?.checked(kind)).collect()
+        })
     }
 
     /// Calls `each` for every snapshot of a kind, ascending by id.
@@ -144,13 +212,15 @@ impl<'c> View<'c> {
         kind: &str,
         mut each: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let sql = |error: rusqlite::Error| E::from(StoreError::from(error));
-        let mut read =
-            self.0.prepare_cached("SELECT id, bytes FROM records WHERE kind = ?1 ORDER BY id").map_err(sql)?;
+        let sql = |error: rusqlite::Error| E::from(self.faults.seen(error.into()));
+        let mut read = self
+            .conn
+            .prepare_cached(&format!("SELECT {RECORD} FROM records WHERE kind = ?1 ORDER BY id"))
+            .map_err(sql)?;
         let mut rows = read.query(params![kind]).map_err(sql)?;
         while let Some(row) = rows.next().map_err(sql)? {
-            let id: Vec<u8> = row.get(0).map_err(sql)?;
-            let bytes: Vec<u8> = row.get(1).map_err(sql)?;
+            let raw = RawRecord::read(row).map_err(sql)?;
+            let Record { id, bytes } = raw.checked(kind).map_err(|rotten| self.faults.seen(rotten))?;
             each(&id, &bytes)?;
         }
         Ok(())
@@ -169,23 +239,25 @@ impl<'c> View<'c> {
     /// # Errors
     /// [`StoreError`] when the disk or the database fails.
     pub fn vouchers(&self, key: &VoucherKey, limit: u32) -> Result<Vec<VoucherRow>, StoreError> {
-        let mut read = self.0.prepare_cached(&format!(
-            "SELECT {VOUCHER} FROM vouchers
-             WHERE direction = ?1 AND payer = ?2 AND payee = ?3 AND lane = ?4 AND epoch = ?5
-             ORDER BY cumulative DESC LIMIT ?6"
-        ))?;
-        let rows = read.query_map(
-            params![
-                key.direction.code(),
-                key.payer.as_slice(),
-                key.payee.as_slice(),
-                key.lane.word().as_slice(),
-                key.epoch,
-                limit
-            ],
-            RawVoucher::read,
-        )?;
-        rows.map(|raw| raw?.typed()).collect()
+        self.faults.note(|| {
+            let mut read = self.conn.prepare_cached(&format!(
+                "SELECT {VOUCHER} FROM vouchers
+                 WHERE direction = ?1 AND payer = ?2 AND payee = ?3 AND lane = ?4 AND epoch = ?5
+                 ORDER BY cumulative DESC LIMIT ?6"
+            ))?;
+            let rows = read.query_map(
+                params![
+                    key.direction.code(),
+                    key.payer.as_slice(),
+                    key.payee.as_slice(),
+                    key.lane.word().as_slice(),
+                    key.epoch,
+                    limit
+                ],
+                RawVoucher::read,
+            )?;
+            rows.map(|raw| raw?.typed()).collect()
+        })
     }
 
     /// The lowest voucher of an epoch with at least this total.
@@ -193,25 +265,27 @@ impl<'c> View<'c> {
     /// # Errors
     /// [`StoreError`] when the disk or the database fails.
     pub fn voucher_covering(&self, key: &VoucherKey, total: Amount) -> Result<Option<VoucherRow>, StoreError> {
-        let mut read = self.0.prepare_cached(&format!(
-            "SELECT {VOUCHER} FROM vouchers
-             WHERE direction = ?1 AND payer = ?2 AND payee = ?3 AND lane = ?4 AND epoch = ?5 AND cumulative >= ?6
-             ORDER BY cumulative LIMIT 1"
-        ))?;
-        let found = read
-            .query_row(
-                params![
-                    key.direction.code(),
-                    key.payer.as_slice(),
-                    key.payee.as_slice(),
-                    key.lane.word().as_slice(),
-                    key.epoch,
-                    total.to_be_bytes12()
-                ],
-                RawVoucher::read,
-            )
-            .optional()?;
-        found.map(RawVoucher::typed).transpose()
+        self.faults.note(|| {
+            let mut read = self.conn.prepare_cached(&format!(
+                "SELECT {VOUCHER} FROM vouchers
+                 WHERE direction = ?1 AND payer = ?2 AND payee = ?3 AND lane = ?4 AND epoch = ?5 AND cumulative >= ?6
+                 ORDER BY cumulative LIMIT 1"
+            ))?;
+            let found = read
+                .query_row(
+                    params![
+                        key.direction.code(),
+                        key.payer.as_slice(),
+                        key.payee.as_slice(),
+                        key.lane.word().as_slice(),
+                        key.epoch,
+                        total.to_be_bytes12()
+                    ],
+                    RawVoucher::read,
+                )
+                .optional()?;
+            found.map(RawVoucher::typed).transpose()
+        })
     }
 
     /// The highest voucher of every epoch of every channel in one direction.
@@ -219,13 +293,15 @@ impl<'c> View<'c> {
     /// # Errors
     /// [`StoreError`] when the disk or the database fails.
     pub fn best_vouchers(&self, direction: Direction) -> Result<Vec<VoucherRow>, StoreError> {
-        // SQLite takes the other columns from the row that has the maximum.
-        let mut read = self.0.prepare_cached(
-            "SELECT direction, payer, payee, lane, epoch, max(cumulative), signature, order_digest, created_at
-             FROM vouchers WHERE direction = ?1 GROUP BY payer, payee, lane, epoch ORDER BY payer, payee, lane, epoch",
-        )?;
-        let rows = read.query_map(params![direction.code()], RawVoucher::read)?;
-        rows.map(|raw| raw?.typed()).collect()
+        self.faults.note(|| {
+            // SQLite takes the other columns from the row that has the maximum.
+            let mut read = self.conn.prepare_cached(
+                "SELECT direction, payer, payee, lane, epoch, max(cumulative), signature, order_digest, created_at, sum
+                 FROM vouchers WHERE direction = ?1 GROUP BY payer, payee, lane, epoch ORDER BY payer, payee, lane, epoch",
+            )?;
+            let rows = read.query_map(params![direction.code()], RawVoucher::read)?;
+            rows.map(|raw| raw?.typed()).collect()
+        })
     }
 
     /// A provider's Commit for an order.
@@ -233,15 +309,17 @@ impl<'c> View<'c> {
     /// # Errors
     /// [`StoreError`] when the disk or the database fails.
     pub fn commit(&self, order: OrderDigest, provider: Address) -> Result<Option<CommitRow>, StoreError> {
-        let mut read = self.0.prepare_cached(
-            "SELECT provider, seal, signature, created_at FROM commits WHERE order_digest = ?1 AND provider = ?2",
-        )?;
-        let found = read
-            .query_row(params![order.as_bytes(), provider.as_slice()], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-            })
-            .optional()?;
-        found.map(|raw| commit_row(order, raw)).transpose()
+        self.faults.note(|| {
+            let mut read = self.conn.prepare_cached(
+                "SELECT provider, seal, signature, created_at FROM commits WHERE order_digest = ?1 AND provider = ?2",
+            )?;
+            let found = read
+                .query_row(params![order.as_bytes(), provider.as_slice()], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                })
+                .optional()?;
+            found.map(|raw| commit_row(order, raw)).transpose()
+        })
     }
 
     /// All Commits for an order, ascending by provider.
@@ -249,12 +327,14 @@ impl<'c> View<'c> {
     /// # Errors
     /// [`StoreError`] when the disk or the database fails.
     pub fn commits(&self, order: OrderDigest) -> Result<Vec<CommitRow>, StoreError> {
-        let mut read = self.0.prepare_cached(
-            "SELECT provider, seal, signature, created_at FROM commits WHERE order_digest = ?1 ORDER BY provider",
-        )?;
-        let rows =
-            read.query_map(params![order.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
-        rows.map(|raw| commit_row(order, raw?)).collect()
+        self.faults.note(|| {
+            let mut read = self.conn.prepare_cached(
+                "SELECT provider, seal, signature, created_at FROM commits WHERE order_digest = ?1 ORDER BY provider",
+            )?;
+            let rows = read
+                .query_map(params![order.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+            rows.map(|raw| commit_row(order, raw?)).collect()
+        })
     }
 
     /// A journalled transaction.
@@ -262,46 +342,48 @@ impl<'c> View<'c> {
     /// # Errors
     /// [`StoreError`] when the disk or the database fails.
     pub fn tx(&self, id: B256) -> Result<Option<TxIntent>, StoreError> {
-        const T: &str = "tx_intents";
-        let bad = || StoreError::BadRow { table: T };
-        let mut read = self.0.prepare_cached(
-            "SELECT chain_id, sender, kind, body, state, nonce, tx_hash, block, gas_used, fee_wei, created_at, updated_at
-             FROM tx_intents WHERE id = ?1",
-        )?;
-        let mut rows = read.query(params![id.as_slice()])?;
-        let Some(row) = rows.next()? else { return Ok(None) };
-        let hash: Option<Vec<u8>> = row.get(6)?;
-        let outcome = match hash {
-            Some(hash) => Some(TxOutcome {
-                hash: B256::from(array::<32>(T, &hash)?),
-                block: uint(T, row.get(7)?)?,
-                gas_used: uint(T, row.get(8)?)?,
-                fee_wei: row.get::<_, String>(9)?.parse().map_err(|_| bad())?,
-            }),
-            None => None,
-        };
-        let nonce: Option<i64> = row.get(5)?;
-        Ok(Some(TxIntent {
-            plan: TxPlan {
-                id,
-                chain_id: uint(T, row.get(0)?)?,
-                sender: Address::from(array::<20>(T, &row.get::<_, Vec<u8>>(1)?)?),
-                kind: row.get(2)?,
-                body: row.get(3)?,
-                at: Timestamp(uint(T, row.get(10)?)?),
-            },
-            state: TxState::from_code(row.get(4)?).ok_or_else(bad)?,
-            nonce: nonce.map(|nonce| uint(T, nonce)).transpose()?,
-            attempts: self.attempts(id)?,
-            outcome,
-            updated_at: Timestamp(uint(T, row.get(11)?)?),
-        }))
+        self.faults.note(|| {
+            const T: &str = "tx_intents";
+            let bad = || StoreError::BadRow { table: T };
+            let mut read = self.conn.prepare_cached(
+                "SELECT chain_id, sender, kind, body, state, nonce, tx_hash, block, gas_used, fee_wei, created_at, updated_at
+                 FROM tx_intents WHERE id = ?1",
+            )?;
+            let mut rows = read.query(params![id.as_slice()])?;
+            let Some(row) = rows.next()? else { return Ok(None) };
+            let hash: Option<Vec<u8>> = row.get(6)?;
+            let outcome = match hash {
+                Some(hash) => Some(TxOutcome {
+                    hash: B256::from(array::<32>(T, &hash)?),
+                    block: uint(T, row.get(7)?)?,
+                    gas_used: uint(T, row.get(8)?)?,
+                    fee_wei: row.get::<_, String>(9)?.parse().map_err(|_| bad())?,
+                }),
+                None => None,
+            };
+            let nonce: Option<i64> = row.get(5)?;
+            Ok(Some(TxIntent {
+                plan: TxPlan {
+                    id,
+                    chain_id: uint(T, row.get(0)?)?,
+                    sender: Address::from(array::<20>(T, &row.get::<_, Vec<u8>>(1)?)?),
+                    kind: row.get(2)?,
+                    body: row.get(3)?,
+                    at: Timestamp(uint(T, row.get(10)?)?),
+                },
+                state: TxState::from_code(row.get(4)?).ok_or_else(bad)?,
+                nonce: nonce.map(|nonce| uint(T, nonce)).transpose()?,
+                attempts: self.attempts(id)?,
+                outcome,
+                updated_at: Timestamp(uint(T, row.get(11)?)?),
+            }))
+        })
     }
 
     fn attempts(&self, id: B256) -> Result<Vec<TxAttempt>, StoreError> {
         const T: &str = "tx_attempts";
         let mut read = self
-            .0
+            .conn
             .prepare_cached("SELECT hash, nonce, raw, created_at FROM tx_attempts WHERE id = ?1 ORDER BY number")?;
         let mut rows = read.query(params![id.as_slice()])?;
         let mut found = Vec::new();
@@ -321,18 +403,20 @@ impl<'c> View<'c> {
     /// # Errors
     /// [`StoreError`] when the disk or the database fails.
     pub fn open_txs(&self, chain_id: u64, sender: Address) -> Result<Vec<TxIntent>, StoreError> {
-        let mut read = self.0.prepare_cached(
-            "SELECT id FROM tx_intents WHERE state < 2 AND chain_id = ?1 AND sender = ?2
-             ORDER BY created_at, coalesce(nonce, 9223372036854775807), id",
-        )?;
-        let ids = read
-            .query_map(params![int("chain id", chain_id)?, sender.as_slice()], |row| row.get::<_, Vec<u8>>(0))?
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut found = Vec::new();
-        for id in ids {
-            found.extend(self.tx(B256::from(array::<32>("tx_intents", &id)?))?);
-        }
-        Ok(found)
+        self.faults.note(|| {
+            let mut read = self.conn.prepare_cached(
+                "SELECT id FROM tx_intents WHERE state < 2 AND chain_id = ?1 AND sender = ?2
+                 ORDER BY created_at, coalesce(nonce, 9223372036854775807), id",
+            )?;
+            let ids = read
+                .query_map(params![int("chain id", chain_id)?, sender.as_slice()], |row| row.get::<_, Vec<u8>>(0))?
+                .collect::<Result<Vec<_>, _>>()?;
+            let mut found = Vec::new();
+            for id in ids {
+                found.extend(self.tx(B256::from(array::<32>("tx_intents", &id)?))?);
+            }
+            Ok(found)
+        })
     }
 
     /// The highest nonce that a transaction in flight of this sender holds.
@@ -340,12 +424,14 @@ impl<'c> View<'c> {
     /// # Errors
     /// [`StoreError`] when the disk or the database fails.
     pub fn highest_open_nonce(&self, chain_id: u64, sender: Address) -> Result<Option<u64>, StoreError> {
-        let mut read = self
-            .0
-            .prepare_cached("SELECT max(nonce) FROM tx_intents WHERE state = 1 AND chain_id = ?1 AND sender = ?2")?;
-        let nonce: Option<i64> =
-            read.query_row(params![int("chain id", chain_id)?, sender.as_slice()], |row| row.get(0))?;
-        nonce.map(|nonce| uint("tx_intents", nonce)).transpose()
+        self.faults.note(|| {
+            let mut read = self.conn.prepare_cached(
+                "SELECT max(nonce) FROM tx_intents WHERE state = 1 AND chain_id = ?1 AND sender = ?2",
+            )?;
+            let nonce: Option<i64> =
+                read.query_row(params![int("chain id", chain_id)?, sender.as_slice()], |row| row.get(0))?;
+            nonce.map(|nonce| uint("tx_intents", nonce)).transpose()
+        })
     }
 
     /// Gas of all mined transactions on a chain, by kind.
@@ -353,19 +439,72 @@ impl<'c> View<'c> {
     /// # Errors
     /// [`StoreError`] when the disk or the database fails.
     pub fn gas_by_kind(&self, chain_id: u64) -> Result<BTreeMap<String, GasTotal>, StoreError> {
-        const T: &str = "tx_intents";
-        let mut read = self.0.prepare_cached(
-            "SELECT kind, gas_used, fee_wei FROM tx_intents WHERE chain_id = ?1 AND tx_hash IS NOT NULL",
-        )?;
-        let mut rows = read.query(params![int("chain id", chain_id)?])?;
-        let mut totals: BTreeMap<String, GasTotal> = BTreeMap::new();
-        while let Some(row) = rows.next()? {
-            let total = totals.entry(row.get(0)?).or_default();
-            let fee: u128 = row.get::<_, String>(2)?.parse().map_err(|_| StoreError::BadRow { table: T })?;
-            total.transactions = total.transactions.saturating_add(1);
-            total.gas = total.gas.saturating_add(uint(T, row.get(1)?)?);
-            total.fee_wei = total.fee_wei.saturating_add(fee);
-        }
-        Ok(totals)
+        self.faults.note(|| {
+            const T: &str = "tx_intents";
+            let mut read = self.conn.prepare_cached(
+                "SELECT kind, gas_used, fee_wei FROM tx_intents WHERE chain_id = ?1 AND tx_hash IS NOT NULL",
+            )?;
+            let mut rows = read.query(params![int("chain id", chain_id)?])?;
+            let mut totals: BTreeMap<String, GasTotal> = BTreeMap::new();
+            while let Some(row) = rows.next()? {
+                let total = totals.entry(row.get(0)?).or_default();
+                let fee: u128 = row.get::<_, String>(2)?.parse().map_err(|_| StoreError::BadRow { table: T })?;
+                total.transactions = total.transactions.saturating_add(1);
+                total.gas = total.gas.saturating_add(uint(T, row.get(1)?)?);
+                total.fee_wei = total.fee_wei.saturating_add(fee);
+            }
+            Ok(totals)
+        })
+    }
+
+    /// When this state was last made from a backup; nothing when it never was.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk or the database fails.
+    pub fn restored(&self) -> Result<Option<Restored>, StoreError> {
+        const T: &str = "restores";
+        self.faults.note(|| {
+            let mut read = self
+                .conn
+                .prepare_cached("SELECT generation, restored_at FROM restores ORDER BY generation DESC LIMIT 1")?;
+            let found: Option<(i64, i64)> = read.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+            found
+                .map(|(generation, at)| Ok(Restored { generation: uint(T, generation)?, at: Timestamp(uint(T, at)?) }))
+                .transpose()
+        })
+    }
+
+    /// Whether this store may promise in the epoch: it never was restored, or the
+    /// epoch was cleared since.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk or the database fails.
+    pub fn may_promise(&self, epoch: &PayerEpoch) -> Result<bool, StoreError> {
+        self.promise_floor(epoch).map(|floor| floor.is_some())
+    }
+
+    /// The least total that may be promised in the epoch, if any may.
+    pub(crate) fn promise_floor(&self, epoch: &PayerEpoch) -> Result<Option<Amount>, StoreError> {
+        let Some(Restored { generation, .. }) = self.restored()? else { return Ok(Some(Amount::ZERO)) };
+        self.faults.note(|| {
+            let mut read = self.conn.prepare_cached(
+                "SELECT floor FROM cleared_epochs
+                 WHERE generation = ?1 AND payer = ?2 AND payee = ?3 AND lane = ?4 AND epoch = ?5",
+            )?;
+            let PayerEpoch { payer, payee, lane, epoch } = epoch;
+            let floor: Option<Vec<u8>> = read
+                .query_row(
+                    params![
+                        int("a generation", generation)?,
+                        payer.as_slice(),
+                        payee.as_slice(),
+                        lane.word().as_slice(),
+                        epoch
+                    ],
+                    |row| row.get(0),
+                )
+                .optional()?;
+            floor.map(|bytes| amount("cleared_epochs", &bytes)).transpose()
+        })
     }
 }

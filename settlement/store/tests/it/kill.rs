@@ -1,7 +1,7 @@
 //! A process killed in the middle of its writes has every one that it
 //! acknowledged, and nothing that contradicts them.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
+#![allow(clippy::print_stdout)]
 
 use std::{
     io::{BufRead, BufReader},
@@ -61,7 +61,7 @@ fn sym_24_kill_9_in_the_middle_of_writes_loses_nothing_acknowledged() {
     let mut acknowledged = 0_u64;
     for kill_after in [1, 2, 3, 7, 20, 41] {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_writes_until_it_is_killed", "--nocapture", "--test-threads=1"])
+            .args(["--exact", "kill::child_writes_until_it_is_killed", "--nocapture", "--test-threads=1"])
             .env(CHILD, dir.path())
             .stdout(Stdio::piped())
             .spawn()

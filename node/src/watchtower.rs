@@ -1,0 +1,588 @@
+//! A watchtower: submits claim packages of payees that are away, in time.
+//!
+//! It can lose nothing of theirs and take nothing: every package names who is
+//! credited, and anybody may submit it (SYM-06, SYM-08). Its own risk is gas,
+//! so it takes only what a channel on chain covers now, one place a channel,
+//! and a limit of places a client.
+
+use crate::{
+    context::{Context, NodeConfig, NodeError, now},
+    event::{Event, Events},
+    serve::{answer, refuse},
+    snapshot::{self, Snapshot},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use symbolon_net::{EventReceiver, Identity, Responder};
+use symbolon_primitives::{
+    Address, Amount, Key, OrderDigest, Signer, Timestamp,
+    watch::{Instrument, Package, Watched, watch_digest},
+};
+use symbolon_settlement::{
+    ChainError, ChannelState, Depth, TxConfig, VaultView,
+    claims::MAX_ROWS,
+    ops::{self, QuorumRow, SignedVoucher},
+};
+use symbolon_store::{View, Write};
+use symbolon_wire::{self as wire, MAX_REQUEST, RefusalCode, Request, Response};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::MissedTickBehavior,
+};
+
+/// Packages being checked against the chain at once.
+const CHECKING: usize = 16;
+/// Reports of background tasks that may wait.
+const REPORTS: usize = 256;
+/// A package is looked at no less often than this.
+const LOOK_SECS: u64 = 3600;
+/// How soon a package is looked at again after something was sent for it.
+const AGAIN_SECS: u64 = 5;
+/// The longest package file read.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+/// The most files of a folder looked at.
+const MAX_FILES: usize = 100_000;
+
+/// How a watchtower is set up.
+#[derive(Clone, Debug)]
+pub struct WatchtowerConfig {
+    /// Folder, addresses, times.
+    pub node: NodeConfig,
+    /// How long before a channel's expiry a voucher is claimed.
+    pub expiry_margin_secs: u64,
+    /// How long before its settle-by a quorum is settled.
+    pub settle_margin_secs: u64,
+    /// The least a package has to collect.
+    pub least: Amount,
+    /// Packages of one client at once.
+    pub per_client: usize,
+    /// Packages of all clients at once.
+    pub most: usize,
+    /// A folder whose files are packages too: `NAME.json`. Their receipts are put beside them.
+    pub packages: Option<PathBuf>,
+}
+
+/// A package that a watchtower holds for a client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// What is submitted.
+    pub package: Package,
+    /// What it collects for the client.
+    pub instrument: Instrument,
+    /// The deadline it was accepted for.
+    pub until: Timestamp,
+    #[serde(skip)]
+    next_look: Timestamp,
+}
+
+impl Snapshot for Kept {
+    const KIND: &'static str = "watched";
+}
+
+impl Kept {
+    /// A channel's vouchers share a place, and so do an order's quorums.
+    fn place(&self, context: &Context) -> Vec<u8> {
+        let Instrument { payer, payee, lane, .. } = self.instrument;
+        match &self.package {
+            Package::Voucher(_) => [b"v", payer.as_slice(), payee.as_slice(), lane.word().as_slice()].concat(),
+            Package::Quorum(quorum) => {
+                [b"q", quorum.order.digest(&context.domain).as_bytes().as_slice(), payee.as_slice()].concat()
+            }
+        }
+    }
+
+    fn is_better_than(&self, other: &Self) -> bool {
+        let rank = |kept: &Self| {
+            let rows = match &kept.package {
+                Package::Voucher(_) => 1,
+                Package::Quorum(quorum) => quorum.quorum.len(),
+            };
+            (kept.instrument.epoch, kept.instrument.total, rows)
+        };
+        rank(self) > rank(other)
+    }
+
+    fn collects(&self, state: &ChannelState) -> Amount {
+        if state.epoch != self.instrument.epoch {
+            return Amount::ZERO;
+        }
+        self.instrument.total.min(state.allocated).saturating_sub(state.claimed)
+    }
+
+    /// Whether nothing can come of it any more. A top-up may still pay what the earmark does not cover now.
+    fn is_over(&self, state: &ChannelState, time: Timestamp) -> bool {
+        state.epoch != self.instrument.epoch
+            || state.claimed >= self.instrument.total
+            || self.package.settle_by().is_some_and(|by| by < time)
+    }
+}
+
+/// Every package that a data folder holds, for commands that only look.
+///
+/// # Errors
+/// [`NodeError`] when the store does not read.
+pub fn watched(view: &View<'_>) -> Result<Vec<Kept>, NodeError> {
+    snapshot::all_in(view)
+}
+
+/// A watchtower's signed word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchReceipt {
+    /// What it says.
+    pub word: Watched,
+    /// Which watchtower.
+    pub tower: Address,
+    /// Its signature.
+    pub signature: symbolon_primitives::Signature,
+}
+
+/// What background tasks report.
+enum Done {
+    Checked { kept: Box<Kept>, found: Result<ChannelState, ChainError>, asked: Asked },
+    Looked { time: Timestamp, found: Vec<(Vec<u8>, Result<Look, ChainError>)> },
+    Sent { error: Option<String>, vouchers: usize, order: Option<OrderDigest>, value: Amount },
+}
+
+/// Who waits for the word.
+enum Asked {
+    Peer(Responder),
+    File(PathBuf),
+}
+
+/// A channel now and at depth.
+struct Look {
+    now: ChannelState,
+    deep: ChannelState,
+}
+
+/// A running watchtower.
+pub struct Watchtower {
+    context: Arc<Context>,
+    config: WatchtowerConfig,
+    kept: BTreeMap<Vec<u8>, Kept>,
+    clients: BTreeMap<Address, usize>,
+    checking: Arc<Semaphore>,
+    looking: bool,
+    sending: usize,
+    files: BTreeSet<PathBuf>,
+    reports: mpsc::Sender<Done>,
+    incoming: mpsc::Receiver<Done>,
+}
+
+impl Watchtower {
+    /// Opens the folder and starts listening.
+    ///
+    /// # Errors
+    /// [`NodeError`] naming what does not start.
+    pub async fn start(
+        config: WatchtowerConfig,
+        key: Key,
+        identity: Identity,
+        vault: VaultView,
+        tx_config: TxConfig,
+        events: Events,
+    ) -> Result<(Self, EventReceiver), NodeError> {
+        let (context, net) = Context::start(&config.node, key, identity, vault, tx_config, events).await?;
+        let stored: Vec<Kept> = snapshot::all(&context.store)?;
+        let (reports, incoming) = mpsc::channel(REPORTS);
+        let mut tower = Self {
+            config,
+            kept: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            checking: Arc::new(Semaphore::new(CHECKING)),
+            looking: false,
+            sending: 0,
+            files: BTreeSet::new(),
+            reports,
+            incoming,
+            context,
+        };
+        for kept in stored {
+            tower.insert(kept);
+        }
+        tower.context.events.emit(Event::WatchtowerReady {
+            address: tower.context.key.address(),
+            peer: tower.context.client.peer_id().to_string(),
+            listen: tower.context.client.listen_addrs().iter().map(ToString::to_string).collect(),
+            packages: tower.kept.len(),
+        });
+        Ok((tower, net))
+    }
+
+    /// Watches until `stop` resolves or the network is gone.
+    ///
+    /// # Errors
+    /// [`NodeError`] of the store.
+    pub async fn run(mut self, mut net: EventReceiver, stop: impl Future<Output = ()>) -> Result<(), NodeError> {
+        let mut poll = tokio::time::interval(Duration::from_millis(self.context.timing.poll_millis));
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tokio::pin!(stop);
+        loop {
+            let went = tokio::select! {
+                () = &mut stop => break,
+                event = net.recv() => match event {
+                    Some(event) => {
+                        self.on_network(event);
+                        Ok(())
+                    }
+                    None => return Err(NodeError::NetworkGone),
+                },
+                Some(done) = self.incoming.recv() => self.on_done(done).await,
+                _ = poll.tick() => {
+                    self.read_folder();
+                    self.look();
+                    Ok(())
+                }
+            };
+            match went {
+                // What is held is still submitted; nothing more is taken.
+                Err(NodeError::Store(error)) if error.is_disk() => {
+                    self.context
+                        .events
+                        .emit(Event::Warning { message: format!("{error}; no package is taken any more") });
+                }
+                went => went?,
+            }
+        }
+        self.context.client.shutdown().await;
+        self.context.store.clone().close().await;
+        Ok(())
+    }
+
+    fn insert(&mut self, kept: Kept) {
+        let (place, payee) = (kept.place(&self.context), kept.instrument.payee);
+        if self.kept.insert(place, kept).is_none() {
+            *self.clients.entry(payee).or_default() += 1;
+        }
+    }
+
+    fn remove(&mut self, place: &[u8]) {
+        let Some(kept) = self.kept.remove(place) else { return };
+        let payee = kept.instrument.payee;
+        if let Some(count) = self.clients.get_mut(&payee) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.clients.remove(&payee);
+            }
+        }
+    }
+
+    fn on_network(&mut self, event: symbolon_net::Event) {
+        match event {
+            symbolon_net::Event::Request { bytes, reply, .. } => match wire::decode(&bytes, MAX_REQUEST) {
+                Ok(Request::Watch { package, payee, consent }) => {
+                    let name = package.name(&self.context.domain);
+                    match consent.check(&watch_digest(&self.context.domain, name), payee) {
+                        Ok(()) => self.check(package, payee, Asked::Peer(reply)),
+                        Err(error) => refuse(reply, RefusalCode::Never, format!("the payee's signature: {error}")),
+                    }
+                }
+                Ok(_) => refuse(reply, RefusalCode::Never, "a watchtower, no provider"),
+                Err(error) => refuse(reply, RefusalCode::Never, error.to_string()),
+            },
+            symbolon_net::Event::Gossip { accept, .. } => accept.ignore(),
+            _ => {}
+        }
+    }
+
+    fn deny(&self, asked: Asked, code: RefusalCode, why: String) {
+        match asked {
+            Asked::Peer(reply) => refuse(reply, code, why),
+            Asked::File(path) => {
+                let message = format!("package {}: {why}", path.display());
+                self.context.events.emit(Event::Warning { message });
+            }
+        }
+    }
+
+    /// Everything that needs no chain; the chain is asked in the background.
+    fn check(&self, package: Package, payee: Address, asked: Asked) {
+        let instrument = match package.check(&self.context.domain) {
+            Ok(found) => found.into_iter().find(|instrument| instrument.payee == payee),
+            Err(error) => return self.deny(asked, RefusalCode::Never, error.to_string()),
+        };
+        let Some(instrument) = instrument else {
+            return self.deny(asked, RefusalCode::Never, "it collects nothing for that payee".into());
+        };
+        let until = package.settle_by().unwrap_or_default();
+        let kept = Kept { package, instrument, until, next_look: Timestamp::default() };
+        let known = self.kept.get(&kept.place(&self.context));
+        if known.is_some_and(|known| !kept.is_better_than(known) && known.package != kept.package) {
+            return self.deny(asked, RefusalCode::Never, "a better package of that channel is held".into());
+        }
+        if known.is_none() {
+            let held = self.clients.get(&payee).copied().unwrap_or_default();
+            if held >= self.config.per_client {
+                let why = format!("{held} packages of this client are held, at most {}", self.config.per_client);
+                return self.deny(asked, RefusalCode::Later, why);
+            }
+            if self.kept.len() >= self.config.most {
+                return self.deny(asked, RefusalCode::Later, "this watchtower is full".into());
+            }
+        }
+        let Ok(place) = Arc::clone(&self.checking).try_acquire_owned() else {
+            return self.deny(asked, RefusalCode::Later, "busy with other packages".into());
+        };
+        let (context, reports) = (Arc::clone(&self.context), self.reports.clone());
+        tokio::spawn(async move {
+            let found = channel_now(&context, &instrument).await;
+            // The loop is gone only when the process is ending.
+            let _ = reports.send(Done::Checked { kept: Box::new(kept), found, asked }).await;
+            drop(place);
+        });
+    }
+
+    async fn on_done(&mut self, done: Done) -> Result<(), NodeError> {
+        match done {
+            Done::Checked { kept, found, asked } => self.on_checked(*kept, found, asked).await,
+            Done::Looked { time, found } => self.on_looked(time, found).await,
+            Done::Sent { error, vouchers, order, value } => {
+                self.sending = self.sending.saturating_sub(1);
+                match (error, order) {
+                    (Some(error), _) => {
+                        self.context
+                            .events
+                            .emit(Event::Warning { message: format!("a package was not submitted: {error}") });
+                    }
+                    (None, Some(order)) => self.context.events.emit(Event::QuorumSettled { order, by_us: true }),
+                    (None, None) => self.context.events.emit(Event::Claimed { vouchers, credited: value }),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn on_checked(
+        &mut self,
+        mut kept: Kept,
+        found: Result<ChannelState, ChainError>,
+        asked: Asked,
+    ) -> Result<(), NodeError> {
+        let state = match found {
+            Ok(state) => state,
+            Err(error) => {
+                self.deny(asked, RefusalCode::Later, format!("the chain could not be read: {error}"));
+                return Ok(());
+            }
+        };
+        let collects = kept.collects(&state);
+        if collects.is_zero() || collects < self.config.least {
+            let why = format!("it collects {collects} base units now, at least {} are asked for", self.config.least);
+            self.deny(asked, RefusalCode::Never, why);
+            return Ok(());
+        }
+        kept.until = kept.package.settle_by().unwrap_or(state.expiry);
+        let place = kept.place(&self.context);
+        if self.kept.get(&place).is_none_or(|known| kept.is_better_than(known)) {
+            self.context.store.write(vec![snapshot::put(&place, &kept)?]).await?;
+            self.insert(kept.clone());
+            let Instrument { payee, total, .. } = kept.instrument;
+            self.context.events.emit(Event::Watching { payee, total, until: kept.until });
+        }
+        let word = Watched {
+            package: kept.package.name(&self.context.domain),
+            payee: kept.instrument.payee,
+            until: kept.until,
+        };
+        let signature = self.context.key.sign(&word.digest(&self.context.domain));
+        let tower = self.context.key.address();
+        match asked {
+            Asked::Peer(reply) => answer(reply, &Response::Watched { word, tower, signature }),
+            Asked::File(path) => self.write_receipt(&path, &WatchReceipt { word, tower, signature }),
+        }
+        Ok(())
+    }
+
+    fn write_receipt(&self, path: &Path, receipt: &WatchReceipt) {
+        let beside = path.with_extension(format!("{}.watched", receipt.word.payee));
+        let written = serde_json::to_vec_pretty(receipt)
+            .map_err(std::io::Error::from)
+            .and_then(|text| std::fs::write(&beside, text));
+        if let Err(error) = written {
+            let message = format!("receipt {}: {error}", beside.display());
+            self.context.events.emit(Event::Warning { message });
+        }
+    }
+
+    /// Packages in the operator's folder; each file is read once.
+    fn read_folder(&mut self) {
+        let Some(dir) = self.config.packages.clone() else { return };
+        let entries = match std::fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) => return tracing::warn!(%error, dir = %dir.display(), "the folder of packages"),
+        };
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path())).take(MAX_FILES);
+        let new = paths.filter(|path| path.extension().is_some_and(|ext| ext == "json") && !self.files.contains(path));
+        for path in new.take(CHECKING).collect::<Vec<_>>() {
+            if self.checking.available_permits() == 0 {
+                break;
+            }
+            self.files.insert(path.clone());
+            let read = read_package(&path).and_then(|package| {
+                let found = package.check(&self.context.domain).map_err(|e| e.to_string())?;
+                Ok((package, found))
+            });
+            match read {
+                Ok((package, found)) => {
+                    for instrument in found {
+                        self.check(package.clone(), instrument.payee, Asked::File(path.clone()));
+                    }
+                }
+                Err(why) => self.deny(Asked::File(path), RefusalCode::Never, why),
+            }
+        }
+    }
+
+    /// Looks, in the background, at the channels whose time has come.
+    fn look(&mut self) {
+        if self.looking || self.sending > 0 || self.kept.is_empty() {
+            return;
+        }
+        self.looking = true;
+        let kept: Vec<(Vec<u8>, Kept)> = self.kept.iter().map(|(place, kept)| (place.clone(), kept.clone())).collect();
+        let (context, reports) = (Arc::clone(&self.context), self.reports.clone());
+        tokio::spawn(async move {
+            let (time, found) = look_at(&context, kept).await;
+            // The loop is gone only when the process is ending.
+            let _ = reports.send(Done::Looked { time, found }).await;
+        });
+    }
+
+    async fn on_looked(
+        &mut self,
+        time: Timestamp,
+        found: Vec<(Vec<u8>, Result<Look, ChainError>)>,
+    ) -> Result<(), NodeError> {
+        self.looking = false;
+        let (mut over, mut vouchers, mut quorums) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for (place, look) in found {
+            let Some(kept) = self.kept.get_mut(&place) else { continue };
+            let look = match look {
+                Ok(look) => look,
+                Err(error) => {
+                    tracing::warn!(%error, "a watched channel could not be read");
+                    continue;
+                }
+            };
+            if kept.is_over(&look.deep, time) {
+                over.push(place);
+                continue;
+            }
+            let margin = match kept.package {
+                Package::Voucher(_) => {
+                    // A top-up may have moved it.
+                    kept.until = look.now.expiry;
+                    self.config.expiry_margin_secs
+                }
+                Package::Quorum(_) => self.config.settle_margin_secs,
+            };
+            let due = Timestamp(kept.until.0.saturating_sub(margin));
+            let collects = kept.collects(&look.now);
+            if time < due || collects.is_zero() {
+                // Due times are met to the second of the chain.
+                kept.next_look =
+                    if time < due { due.min(time.plus_secs(LOOK_SECS)) } else { time.plus_secs(AGAIN_SECS) };
+                continue;
+            }
+            kept.next_look = time.plus_secs(AGAIN_SECS);
+            match &kept.package {
+                Package::Voucher(paid) => {
+                    vouchers.push((SignedVoucher { voucher: paid.voucher, signature: paid.signature }, collects));
+                }
+                Package::Quorum(quorum) => {
+                    quorums.insert(quorum.order.digest(&self.context.domain), quorum.clone());
+                }
+            }
+        }
+        for batch in vouchers.chunks(MAX_ROWS) {
+            let value = Amount::checked_sum(batch.iter().map(|(_, collects)| *collects)).unwrap_or(Amount::MAX);
+            let rows: Vec<SignedVoucher> = batch.iter().map(|(row, _)| *row).collect();
+            let tag = ops::tag(&[b"watch", &rand::random::<[u8; 32]>()]);
+            self.send(ops::claim_for(self.context.vault.address(), &rows, tag), rows.len(), None, value);
+        }
+        for (order, quorum) in quorums {
+            let row = |row: &symbolon_primitives::receipt::Attested| QuorumRow {
+                provider: row.provider,
+                nonce: row.nonce,
+                signature: row.signature,
+            };
+            let rows: Vec<QuorumRow> = quorum.quorum.iter().map(row).collect();
+            let tag = ops::tag(&[b"watch settle", order.as_bytes(), &rand::random::<[u8; 32]>()]);
+            let order_parts = (&quorum.order, &quorum.signature, quorum.leaves.as_slice());
+            let outcome = (quorum.results_root, quorum.fuel);
+            match ops::settle_quorum_of(self.context.vault.address(), order_parts, outcome, &rows, tag) {
+                Ok(intent) => self.send(intent, 0, Some(order), Amount::ZERO),
+                Err(error) => tracing::error!(%order, %error, "a checked quorum that cannot be settled"),
+            }
+        }
+        if !over.is_empty() {
+            let forget = over.iter().map(|place| Write::delete(Kept::KIND, place.clone())).collect();
+            self.context.store.write(forget).await?;
+            over.iter().for_each(|place| self.remove(place));
+        }
+        Ok(())
+    }
+
+    fn send(
+        &mut self,
+        intent: symbolon_settlement::Intent,
+        vouchers: usize,
+        order: Option<OrderDigest>,
+        value: Amount,
+    ) {
+        self.sending += 1;
+        let (context, reports) = (Arc::clone(&self.context), self.reports.clone());
+        tokio::spawn(async move {
+            let error = context.txs.run(intent).await.err().map(|error| error.to_string());
+            // The loop is gone only when the process is ending.
+            let _ = reports.send(Done::Sent { error, vouchers, order, value }).await;
+        });
+    }
+}
+
+fn read_package(path: &Path) -> Result<Package, String> {
+    let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
+    serde_json::from_reader(std::io::BufReader::new(file.take(MAX_FILE_BYTES))).map_err(|e| e.to_string())
+}
+
+async fn channel_now(context: &Context, instrument: &Instrument) -> Result<ChannelState, ChainError> {
+    let head = context.vault.chain().head().await?;
+    let Instrument { payer, payee, lane, .. } = *instrument;
+    context.vault.channel(payer, payee, lane, &head).await
+}
+
+/// The chain's time, or this machine's if that is later, and every channel whose look is due.
+async fn look_at(
+    context: &Context,
+    kept: Vec<(Vec<u8>, Kept)>,
+) -> (Timestamp, Vec<(Vec<u8>, Result<Look, ChainError>)>) {
+    let anchors = async {
+        let head = context.vault.chain().head().await?;
+        let deep = context.vault.chain().anchor(Depth::Blocks(context.timing.depth.into())).await?;
+        Ok::<_, ChainError>((head, deep))
+    };
+    let (head, deep) = match anchors.await {
+        Ok(anchors) => anchors,
+        Err(error) => {
+            tracing::warn!(%error, "the chain could not be read");
+            return (now(), Vec::new());
+        }
+    };
+    let time = now().max(Timestamp(head.timestamp));
+    let mut found = Vec::new();
+    for (place, kept) in kept.into_iter().filter(|(_, kept)| kept.next_look <= time) {
+        let Instrument { payer, payee, lane, .. } = kept.instrument;
+        let read = async {
+            let now = context.vault.channel(payer, payee, lane, &head).await?;
+            Ok(Look { now, deep: context.vault.channel(payer, payee, lane, &deep).await? })
+        };
+        found.push((place, read.await));
+    }
+    (time, found)
+}

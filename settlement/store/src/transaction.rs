@@ -1,0 +1,278 @@
+//! One atomic write: the list of effects, each behind its guard.
+
+use crate::{
+    CommitRow, Direction, MAX_NAME_BYTES, MAX_RECORD_BYTES, PayerEpoch, Restored, StoreError, TxAttempt, TxOutcome,
+    TxPlan, TxState, View, VoucherKey, VoucherRow, Write,
+    faults::Faults,
+    points::WriteKind,
+    sum::{record_sum, voucher_sum},
+    view::int,
+};
+use rusqlite::{Connection, params};
+use std::{cell::RefCell, collections::BTreeSet};
+use symbolon_primitives::{Amount, B256, Timestamp};
+
+/// One atomic, durable write under way.
+#[derive(Debug)]
+pub struct Transaction<'s> {
+    pub(crate) conn: &'s Connection,
+    pub(crate) faults: &'s Faults,
+    /// What it has done so far.
+    pub(crate) touched: &'s RefCell<BTreeSet<WriteKind>>,
+}
+
+impl<'s> Transaction<'s> {
+    /// The state as this transaction sees it, its own writes included.
+    #[must_use]
+    pub fn view(&self) -> View<'s> {
+        View { conn: self.conn, faults: self.faults }
+    }
+
+    /// Adds every write of the list.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the first that is refused.
+    pub fn apply_all(&self, writes: &[Write]) -> Result<(), StoreError> {
+        writes.iter().try_for_each(|write| self.apply(write))
+    }
+
+    /// Adds one write.
+    ///
+    /// # Errors
+    /// [`StoreError::VoucherBelow`], [`StoreError::VoucherConflict`],
+    /// [`StoreError::CommitConflict`], [`StoreError::Frozen`],
+    /// [`StoreError::NonceConflict`], [`StoreError::TxFinished`] or [`StoreError::UnknownTx`] when a guard
+    /// refuses it, [`StoreError::TooLarge`] above a limit, and errors of the disk.
+    pub fn apply(&self, write: &Write) -> Result<(), StoreError> {
+        self.touched.borrow_mut().insert(write.kind());
+        self.faults.note(|| match write {
+            Write::PutRecord { kind, id, bytes } => self.put_record(kind, id, bytes),
+            Write::DeleteRecord { kind, id } => {
+                self.run("DELETE FROM records WHERE kind = ?1 AND id = ?2", params![kind, id])
+            }
+            Write::PutVoucher(row) => self.put_voucher(row),
+            Write::PruneVouchers(key) => self.prune_vouchers(key),
+            Write::PutCommit(row) => self.put_commit(row),
+            Write::Promise(epoch) => self.promise(epoch).map(|_| ()),
+            Write::ClearEpoch { epoch, settled, at } => self.clear_epoch(epoch, *settled, *at),
+            Write::PlanTx(plan) => self.plan_tx(plan),
+            Write::AddTxAttempt { id, attempt } => self.add_attempt(*id, attempt),
+            Write::RequeueTx { id, at } => self.requeue(*id, *at),
+            Write::FinishTx { id, succeeded, outcome, at } => self.finish(*id, *succeeded, outcome.as_ref(), *at),
+        })
+    }
+
+    pub(crate) fn batch(&self, sql: &str) -> Result<(), StoreError> {
+        self.faults.note(|| Ok(self.conn.execute_batch(sql)?))
+    }
+
+    fn run(&self, sql: &str, params: impl rusqlite::Params) -> Result<(), StoreError> {
+        self.conn.prepare_cached(sql)?.execute(params)?;
+        Ok(())
+    }
+
+    fn put_record(&self, kind: &str, id: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
+        limit("a kind", kind.len(), MAX_NAME_BYTES)?;
+        limit("an id", id.len(), MAX_NAME_BYTES)?;
+        limit("a record", bytes.len(), MAX_RECORD_BYTES)?;
+        self.run(
+            "INSERT INTO records (kind, id, bytes, sum) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (kind, id) DO UPDATE SET bytes = excluded.bytes, sum = excluded.sum",
+            params![kind, id, bytes, record_sum(kind, id, bytes)],
+        )
+    }
+
+    fn put_voucher(&self, row: &VoucherRow) -> Result<(), StoreError> {
+        let VoucherRow { key, cumulative, signature, order, created_at } = row;
+        if key.direction == Direction::Issued {
+            let VoucherKey { payer, payee, lane, epoch, .. } = *key;
+            let floor = self.promise(&PayerEpoch { payer, payee, lane, epoch })?;
+            if *cumulative < floor {
+                return Err(StoreError::VoucherBelow { have: floor, offered: *cumulative });
+            }
+        }
+        if let Some(best) = self.view().best_voucher(key)? {
+            if *cumulative < best.cumulative {
+                return Err(StoreError::VoucherBelow { have: best.cumulative, offered: *cumulative });
+            }
+            if *cumulative == best.cumulative {
+                // Either signature of a received total claims the same money.
+                return if key.direction == Direction::Issued && *signature != best.signature {
+                    Err(StoreError::VoucherConflict { cumulative: *cumulative })
+                } else {
+                    Ok(())
+                };
+            }
+        }
+        self.run(
+            "INSERT INTO vouchers
+                 (direction, payer, payee, lane, epoch, cumulative, signature, order_digest, created_at, sum)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            params![
+                key.direction.code(),
+                key.payer.as_slice(),
+                key.payee.as_slice(),
+                key.lane.word().as_slice(),
+                key.epoch,
+                cumulative.to_be_bytes12(),
+                signature.as_bytes(),
+                order.as_ref().map(|order| order.as_bytes().as_slice()),
+                int("a time", created_at.0)?,
+                voucher_sum(row)
+            ],
+        )
+    }
+
+    /// The least total that may be promised in an epoch.
+    fn promise(&self, epoch: &PayerEpoch) -> Result<Amount, StoreError> {
+        self.view().promise_floor(epoch)?.ok_or(StoreError::Frozen { epoch: *epoch })
+    }
+
+    fn clear_epoch(&self, epoch: &PayerEpoch, settled: Amount, at: Timestamp) -> Result<(), StoreError> {
+        let Some(Restored { generation, .. }) = self.view().restored()? else { return Ok(()) };
+        if self.view().promise_floor(epoch)?.is_some() {
+            return Ok(());
+        }
+        if let Some(best) = self.view().best_voucher(&epoch.issued())?
+            && settled < best.cumulative
+        {
+            // The chain cannot be as the caller says: this was promised above the earmark.
+            return Err(StoreError::VoucherBelow { have: best.cumulative, offered: settled });
+        }
+        let PayerEpoch { payer, payee, lane, epoch } = epoch;
+        self.run(
+            "INSERT INTO cleared_epochs (generation, payer, payee, lane, epoch, floor, cleared_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                int("a generation", generation)?,
+                payer.as_slice(),
+                payee.as_slice(),
+                lane.word().as_slice(),
+                epoch,
+                settled.to_be_bytes12(),
+                int("a time", at.0)?
+            ],
+        )
+    }
+
+    fn prune_vouchers(&self, key: &VoucherKey) -> Result<(), StoreError> {
+        let Some(best) = self.view().best_voucher(key)? else { return Ok(()) };
+        self.run(
+            "DELETE FROM vouchers WHERE direction = ?1 AND payer = ?2 AND payee = ?3 AND lane = ?4 AND epoch = ?5
+             AND cumulative < ?6",
+            params![
+                key.direction.code(),
+                key.payer.as_slice(),
+                key.payee.as_slice(),
+                key.lane.word().as_slice(),
+                key.epoch,
+                best.cumulative.to_be_bytes12()
+            ],
+        )
+    }
+
+    fn put_commit(&self, row: &CommitRow) -> Result<(), StoreError> {
+        if let Some(have) = self.view().commit(row.order, row.provider)? {
+            return if have.seal == row.seal {
+                Ok(())
+            } else {
+                Err(StoreError::CommitConflict { have: have.seal, offered: row.seal })
+            };
+        }
+        self.run(
+            "INSERT INTO commits (order_digest, provider, seal, signature, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![
+                row.order.as_bytes(),
+                row.provider.as_slice(),
+                row.seal.as_bytes(),
+                row.signature.as_bytes(),
+                int("a time", row.created_at.0)?
+            ],
+        )
+    }
+
+    fn plan_tx(&self, plan: &TxPlan) -> Result<(), StoreError> {
+        limit("a kind", plan.kind.len(), MAX_NAME_BYTES)?;
+        limit("a transaction", plan.body.len(), MAX_RECORD_BYTES)?;
+        let at = int("a time", plan.at.0)?;
+        self.run(
+            "INSERT INTO tx_intents (id, chain_id, sender, kind, body, state, created_at, updated_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7) ON CONFLICT (id) DO NOTHING",
+            params![
+                plan.id.as_slice(),
+                int("a chain id", plan.chain_id)?,
+                plan.sender.as_slice(),
+                plan.kind,
+                plan.body,
+                TxState::Planned.code(),
+                at
+            ],
+        )
+    }
+
+    /// The state and nonce of an intent without an outcome.
+    fn open_tx(&self, id: B256) -> Result<Option<u64>, StoreError> {
+        let found = self.view().tx(id)?.ok_or(StoreError::UnknownTx { id })?;
+        if found.state.is_final() { Err(StoreError::TxFinished { id }) } else { Ok(found.nonce) }
+    }
+
+    fn add_attempt(&self, id: B256, attempt: &TxAttempt) -> Result<(), StoreError> {
+        limit("a transaction", attempt.raw.len(), MAX_RECORD_BYTES)?;
+        if let Some(have) = self.open_tx(id)?
+            && have != attempt.nonce
+        {
+            return Err(StoreError::NonceConflict { id, have, offered: attempt.nonce });
+        }
+        let (nonce, at) = (int("a nonce", attempt.nonce)?, int("a time", attempt.at.0)?);
+        self.run(
+            "INSERT INTO tx_attempts (id, number, hash, nonce, raw, created_at)
+             SELECT ?1, count(*), ?2, ?3, ?4, ?5 FROM tx_attempts WHERE id = ?1",
+            params![id.as_slice(), attempt.hash.as_slice(), nonce, attempt.raw, at],
+        )?;
+        self.run(
+            "UPDATE tx_intents SET state = ?2, nonce = ?3, updated_at = ?4 WHERE id = ?1",
+            params![id.as_slice(), TxState::Sent.code(), nonce, at],
+        )
+    }
+
+    fn requeue(&self, id: B256, at: Timestamp) -> Result<(), StoreError> {
+        self.open_tx(id)?;
+        self.run(
+            "UPDATE tx_intents SET state = ?2, nonce = NULL, updated_at = ?3 WHERE id = ?1",
+            params![id.as_slice(), TxState::Planned.code(), int("a time", at.0)?],
+        )
+    }
+
+    fn finish(&self, id: B256, succeeded: bool, outcome: Option<&TxOutcome>, at: Timestamp) -> Result<(), StoreError> {
+        self.open_tx(id)?;
+        let state = if succeeded { TxState::Confirmed } else { TxState::Failed };
+        let at = int("a time", at.0)?;
+        match outcome {
+            Some(outcome) => self.run(
+                "UPDATE tx_intents SET state = ?2, tx_hash = ?3, block = ?4, gas_used = ?5, fee_wei = ?6, updated_at = ?7
+                 WHERE id = ?1",
+                params![
+                    id.as_slice(),
+                    state.code(),
+                    outcome.hash.as_slice(),
+                    int("a block", outcome.block)?,
+                    int("gas", outcome.gas_used)?,
+                    outcome.fee_wei.to_string(),
+                    at
+                ],
+            ),
+            None => self.run(
+                "UPDATE tx_intents SET state = ?2, nonce = NULL, updated_at = ?3 WHERE id = ?1",
+                params![id.as_slice(), state.code(), at],
+            ),
+        }
+    }
+}
+
+fn limit(what: &'static str, have: usize, limit: usize) -> Result<(), StoreError> {
+    if have <= limit {
+        return Ok(());
+    }
+    let wide = |size| u64::try_from(size).unwrap_or(u64::MAX);
+    Err(StoreError::TooLarge { what, have: wide(have), limit: wide(limit) })
+}
