@@ -4,5 +4,7 @@
 mod backup;
 mod demo;
 mod exec;
+mod ledger;
 mod module;
 mod refused;
+mod watchtower;

@@ -1,0 +1,283 @@
+//! A watchtower as people run it: packages over the network and from a folder, claims before the deadline, kill -9.
+
+use serde_json::{Value, json};
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::Stdio,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use symbolon_primitives::{
+    Address, Amount, B256, Key, Lane, Leaf, Nonce, ResultStatement, ResultsRoot, Royalty, Signer, Timestamp, U256,
+    Voucher, WorkOrder,
+    order::{roster_hash, seal, seals_hash},
+    receipt::{Attested, Paid},
+    watch::{Package, QuorumPackage},
+};
+use symbolon_settlement::{
+    ChainView, Intent, TxConfig, TxManager, VaultView,
+    anvil::{self, Anvil, AnvilConfig},
+    deploy::deploy,
+    ops::{self, LaneEarmarks},
+};
+use symbolon_store::StoreHandle;
+use symbolon_tests::{Running, command, ensure_ok, ensure_refused, party, root, run, text};
+
+const FUEL: u64 = 3_000_000_000;
+
+fn amount(tokens: u64) -> Amount {
+    Amount::new(u128::from(tokens) * 10_u128.pow(18)).unwrap()
+}
+
+fn lane() -> Lane {
+    Royalty::NONE.lane(0)
+}
+
+/// A chain with a vault, and a payer with channels to three payees.
+struct World {
+    anvil: Anvil,
+    vault: VaultView,
+    payer: Key,
+    /// Ascending by address.
+    payees: Vec<Key>,
+    network: String,
+    head: u64,
+}
+
+impl World {
+    async fn new(dir: &Path) -> Self {
+        let anvil = Anvil::spawn(&AnvilConfig::new(anvil::find(&root().join("contracts")).unwrap())).await.unwrap();
+        let store = StoreHandle::open(dir.join("deployer")).await.unwrap();
+        let view = ChainView::connect(&anvil.config()).await.unwrap();
+        let config = TxConfig { poll: Duration::from_millis(5), ..TxConfig::default() };
+        let payer = anvil.keys()[0].clone();
+        let txs = TxManager::new(view.clone(), Arc::new(payer.clone()), store.clone(), config);
+        let at = deploy(&txs, None).await.unwrap();
+        let head = view.head().await.unwrap();
+        let vault = view.vault(at.vault, at.token, &head).await.unwrap();
+        let mut payees: Vec<Key> = (1..4).map(|byte| Key::from_bytes(&[byte; 32]).unwrap()).collect();
+        payees.sort_by_key(Key::address);
+        let lanes =
+            [LaneEarmarks { lane: lane(), amounts: payees.iter().map(|key| (key.address(), amount(50))).collect() }];
+        let expiry = Timestamp(head.timestamp).plus_secs(3600);
+        let tag = |word: u8| B256::repeat_byte(word);
+        let intents: Vec<Intent> = vec![
+            ops::mint(at.token, payer.address(), amount(1000), tag(1)),
+            ops::approve(at.token, at.vault, amount(1000), tag(2)),
+            ops::deposit(at.vault, payer.address(), amount(1000), tag(3)),
+            ops::open(at.vault, payer.address(), expiry, &lanes, tag(4)),
+        ];
+        for intent in intents {
+            txs.run(intent).await.unwrap();
+        }
+        let network = dir.join("network.json");
+        let file = json!({
+            "rpc": anvil.url(), "chain_id": anvil.chain_id(), "token": at.token, "vault": at.vault,
+            "deployed_at": 0, "devnet": true,
+        });
+        std::fs::write(&network, file.to_string()).unwrap();
+        Self { anvil, vault, payer, payees, network: text(&network), head: head.timestamp }
+    }
+
+    fn voucher(&self, payee: Address, total: u64) -> Package {
+        let voucher = Voucher { payee, lane: lane(), cumulative: amount(total), epoch: 0 };
+        Package::Voucher(Paid { voucher, signature: self.payer.sign(&voucher.digest(&self.vault.domain())) })
+    }
+
+    /// An order that the last two payees agreed on: 1 token flat, 2 a Gfuel.
+    fn quorum(&self) -> Package {
+        let domain = self.vault.domain();
+        let leaf = |key: &Key| Leaf {
+            provider: key.address(),
+            owed: Amount::ZERO,
+            flat: amount(1),
+            rate: amount(2),
+            epoch: 0,
+            lane_number: 0,
+        };
+        let leaves: Vec<Leaf> = self.payees.iter().map(leaf).collect();
+        let order = WorkOrder {
+            work: B256::repeat_byte(1),
+            royalty: Royalty::NONE,
+            roster: roster_hash(&leaves).into(),
+            quorum: 2,
+            max_fuel: FUEL,
+            settle_by: Timestamp(self.head + 600),
+        };
+        let (name, root) = (order.digest(&domain), ResultsRoot::from_bytes([2; 32]));
+        let signers = &self.payees[1..];
+        let nonce = Nonce::from_bytes([3; 32]);
+        let seals: Vec<_> = signers.iter().map(|key| seal(name, key.address(), root, FUEL, nonce)).collect();
+        let result = ResultStatement { order: name, results_root: root, fuel: FUEL, seals: seals_hash(&seals).into() };
+        let attested =
+            |key: &Key| Attested { provider: key.address(), nonce, signature: key.sign(&result.digest(&domain)) };
+        Package::Quorum(Box::new(QuorumPackage {
+            order,
+            signature: self.payer.sign(name.as_bytes()),
+            leaves,
+            results_root: root,
+            fuel: FUEL,
+            quorum: signers.iter().map(attested).collect(),
+        }))
+    }
+
+    async fn claimed(&self, payee: usize) -> Amount {
+        let head = self.vault.chain().head().await.unwrap();
+        let payee = self.payees[payee].address();
+        self.vault.channel(self.payer.address(), payee, lane(), &head).await.unwrap().claimed
+    }
+}
+
+fn write(path: &Path, package: &Package) -> String {
+    std::fs::write(path, serde_json::to_vec(package).unwrap()).unwrap();
+    text(path)
+}
+
+/// A party whose key is known here.
+fn party_of(data: &Path, key: &Key) {
+    std::fs::create_dir_all(data).unwrap();
+    for (name, word) in [("password", "correct horse\n".to_owned()), ("secret", hex(&key.secret_bytes()))] {
+        std::fs::write(data.join(name), word).unwrap();
+        std::fs::set_permissions(data.join(name), std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let (data, secret, password) = (text(data), text(&data.join("secret")), text(&data.join("password")));
+    ensure_ok(&run(&["key", "new", "--import", &secret, "--data", &data, "--password-file", &password]).unwrap())
+        .unwrap();
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+struct Tower {
+    process: Running,
+    address: String,
+    packages: u64,
+}
+
+fn tower(world: &World, data: &Path, packages: &Path) -> Tower {
+    let (data, password, packages) = (text(data), text(&data.join("password")), text(packages));
+    let all = [
+        "--json",
+        "watchtower",
+        "run",
+        "--network",
+        &world.network,
+        "--data",
+        &data,
+        "--password-file",
+        &password,
+        "--packages",
+        &packages,
+        "--per-client",
+        "2",
+    ];
+    let child = command(&all).unwrap().stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+    let mut process = Running(child);
+    let said = process.read_until("\n").unwrap();
+    let ready: Value = serde_json::from_str(said.trim()).unwrap();
+    assert_eq!(ready["event"], "watchtower_ready");
+    let address = format!("{}/p2p/{}", ready["listen"][0].as_str().unwrap(), ready["peer"].as_str().unwrap());
+    Tower { process, address, packages: ready["packages"].as_u64().unwrap() }
+}
+
+fn send(world: &World, data: &Path, to: &str, files: &[&str]) -> std::process::Output {
+    let (data, password) = (text(data), text(&data.join("password")));
+    let mut all = vec![
+        "--json",
+        "watchtower",
+        "send",
+        "--network",
+        &world.network,
+        "--data",
+        &data,
+        "--password-file",
+        &password,
+        "--to",
+        to,
+    ];
+    all.extend(files);
+    run(&all).unwrap()
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !holds().await {
+        assert!(Instant::now() < end, "{what} did not happen");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_l11_a_watchtower_collects_in_time_for_those_who_are_away_and_keeps_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path()).await;
+    let (data, packages) = (dir.path().join("tower"), dir.path().join("packages"));
+    std::fs::create_dir(&packages).unwrap();
+    let own: Address = party(&data).unwrap().parse().unwrap();
+    world.anvil.set_ether(own, U256::from(10_u64.pow(18))).await.unwrap();
+    let payee = dir.path().join("payee");
+    party_of(&payee, &world.payees[0]);
+    let mut first = tower(&world, &data, &packages);
+    assert_eq!(first.packages, 0);
+
+    // Over the network: the payee's own, a better one in its place, and what is no use.
+    let low = write(&dir.path().join("low.json"), &world.voucher(world.payees[0].address(), 3));
+    let high = write(&dir.path().join("high.json"), &world.voucher(world.payees[0].address(), 5));
+    let said = ensure_ok(&send(&world, &payee, &first.address, &[&low, &high])).unwrap();
+    let receipts: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(receipts.len(), 2);
+    assert_eq!(receipts[0]["receipt"]["tower"], json!(own));
+    let again = send(&world, &payee, &first.address, &[&low]);
+    assert_eq!(again.status.code(), Some(6));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("a better package of that channel is held"));
+    let others = write(&dir.path().join("others.json"), &world.voucher(world.payees[1].address(), 5));
+    let foreign = send(&world, &payee, &first.address, &[&others]);
+    assert!(String::from_utf8_lossy(&foreign.stderr).contains("it collects nothing for that payee"));
+    let stranger = Key::from_bytes(&[0x55; 32]).unwrap();
+    let voucher = Voucher { payee: world.payees[0].address(), lane: lane(), cumulative: amount(9), epoch: 0 };
+    let signature = stranger.sign(&voucher.digest(&world.vault.domain()));
+    let empty = write(&dir.path().join("empty.json"), &Package::Voucher(Paid { voucher, signature }));
+    let unpaid = send(&world, &payee, &first.address, &[&empty]);
+    assert!(String::from_utf8_lossy(&unpaid.stderr).contains("it collects 0 base units now"));
+    ensure_refused(&send(&world, &payee, "/ip4/127.0.0.1/tcp/1", &[&low]), 3, "is no watchtower's address").unwrap();
+
+    // From the folder, for both of its payees; rubbish beside it is passed over.
+    std::fs::write(packages.join("rubbish.json"), b"{").unwrap();
+    write(&packages.join("quorum.json"), &world.quorum());
+    let watched = |key: &Key| packages.join(format!("quorum.{}.watched", key.address()));
+    until("the folder's receipts", async || world.payees[1..].iter().all(|key| watched(key).exists())).await;
+
+    // Killed in the middle of everything, it goes on where it was.
+    first.process.0.kill().unwrap();
+    first.process.0.wait().unwrap();
+    let second = tower(&world, &data, &packages);
+    assert_eq!(second.packages, 3);
+    for payee in 0..3 {
+        assert_eq!(world.claimed(payee).await, Amount::ZERO, "before its time");
+    }
+
+    // Shortly before the settle-by the quorum is settled, the voucher is not claimed yet.
+    world.anvil.warp(560).await.unwrap();
+    until("the settlement", async || world.claimed(2).await == amount(7)).await;
+    assert_eq!(world.claimed(1).await, amount(7));
+    assert_eq!(world.claimed(0).await, Amount::ZERO, "before its time");
+    // Shortly before the expiry the best voucher is claimed, for its payee.
+    world.anvil.warp(3600 - 560 - 20).await.unwrap();
+    until("the claim", async || world.claimed(0).await == amount(5)).await;
+    let head = world.vault.chain().head().await.unwrap();
+    for (index, credit) in [(0, 5), (1, 7), (2, 7)] {
+        let account = world.vault.account(world.payees[index].address(), &head).await.unwrap();
+        assert_eq!(account.balance, amount(credit));
+    }
+    assert_eq!(world.vault.account(own, &head).await.unwrap().balance, Amount::ZERO);
+    // What is collected is forgotten.
+    world.anvil.warp(30).await.unwrap();
+    world.anvil.mine(3).await.unwrap();
+    let folder = text(&data);
+    until("an empty folder", async || {
+        ensure_ok(&run(&["--json", "watchtower", "ls", "--data", &folder]).unwrap()).unwrap().is_empty()
+    })
+    .await;
+}
