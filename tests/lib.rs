@@ -2,6 +2,8 @@
 // Real processes are looked at again and again, each time with a deadline.
 #![allow(clippy::disallowed_methods)]
 
+pub mod rpc_proxy;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::{

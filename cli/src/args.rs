@@ -35,9 +35,9 @@ pub(crate) struct NetworkArgs {
     /// Network file, as `symbolon devnet up` writes it
     #[arg(long, value_name = "FILE", env = "SYMBOLON_NETWORK", default_value = ".symbolon/devnet/network.json")]
     pub(crate) network: PathBuf,
-    /// RPC endpoint, instead of the network file's
-    #[arg(long, value_name = "URL", env = "SYMBOLON_RPC")]
-    pub(crate) rpc: Option<String>,
+    /// RPC endpoint (http or ws), instead of the network file's; of several, more than half have to agree
+    #[arg(long, value_name = "URL", env = "SYMBOLON_RPC", value_delimiter = ',')]
+    pub(crate) rpc: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

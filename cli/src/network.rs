@@ -17,6 +17,9 @@ use symbolon_settlement::{ChainConfig, ChainError, ChainView, VaultView};
 pub(crate) struct NetworkFile {
     /// RPC endpoint.
     pub(crate) rpc: String,
+    /// Further RPC endpoints: of all together, more than half have to agree.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) more_rpc: Vec<String>,
     /// The chain's id (EIP-155).
     pub(crate) chain_id: u64,
     /// The settlement token.
@@ -41,8 +44,9 @@ impl NetworkFile {
             Failure::input(format!("{} is not a network file: {e}", path.display()))
                 .hint("write it anew with `symbolon devnet up`")
         })?;
-        if let Some(rpc) = &args.rpc {
-            network.rpc.clone_from(rpc);
+        if let [first, more @ ..] = args.rpc.as_slice() {
+            network.rpc.clone_from(first);
+            network.more_rpc = more.to_vec();
         }
         Ok(network)
     }
@@ -64,10 +68,15 @@ impl NetworkFile {
         Domain { chain_id: self.chain_id, vault: self.vault }
     }
 
+    /// How to reach the chain.
+    pub(crate) fn chain_config(&self) -> ChainConfig {
+        let urls = [vec![self.rpc.clone()], self.more_rpc.clone()].concat();
+        ChainConfig::new(self.rpc.clone(), self.chain_id).with_urls(urls)
+    }
+
     /// Connects and checks the vault.
     pub(crate) async fn connect(&self) -> Result<VaultView, Failure> {
-        let view =
-            ChainView::connect(&ChainConfig::new(self.rpc.clone(), self.chain_id)).await.map_err(chain_failure)?;
+        let view = ChainView::connect(&self.chain_config()).await.map_err(chain_failure)?;
         let head = view.head().await.map_err(chain_failure)?;
         view.vault(self.vault, self.token, &head).await.map_err(chain_failure)
     }

@@ -2,8 +2,8 @@
 //! contracts' package pins, started, awaited and ended.
 
 use crate::{
-    ChainView, ops,
-    rpc::{ChainConfig, ChainError, Rpc},
+    ChainError, ChainView, ops,
+    rpc::{ChainConfig, Rpc, Trust},
 };
 use alloy::primitives::{Address, B256, U64, U256};
 use serde_json::{Value, json};
@@ -163,7 +163,7 @@ impl Anvil {
         };
         let url = format!("http://127.0.0.1:{port}");
         let rpc = Rpc::new(&ChainConfig::new(url.clone(), config.chain_id))?;
-        rpc.head().await?;
+        rpc.head(Trust::Any).await?;
         Ok(Self { process, url, chain_id: config.chain_id, keys: banner.keys, rpc })
     }
 

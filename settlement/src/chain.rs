@@ -2,7 +2,8 @@
 
 use crate::{
     ContractError, Intent,
-    rpc::{ChainConfig, ChainError, Header, Rpc},
+    error::ChainError,
+    rpc::{ChainConfig, EndpointStatus, Header, Rpc, Trust, parse},
 };
 use alloy::{
     primitives::{Address, B256, Bytes, U64, U128, U256},
@@ -65,10 +66,26 @@ pub struct KeyOwner {
     pub revoked: bool,
 }
 
+/// How a transaction was mined, without what endpoints tell differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mined {
+    pub(crate) hash: B256,
+    pub(crate) block: u64,
+    pub(crate) block_hash: B256,
+    pub(crate) succeeded: bool,
+    pub(crate) gas_used: u64,
+    pub(crate) fee_wei: u128,
+}
+
 /// A connected view of one chain. Cheap to clone.
+///
+/// Of several endpoints more than half have to give the same answer; what does
+/// not come about halts new money, with an error that says which endpoint said
+/// what. [`ChainView::for_collecting`] makes do with one.
 #[derive(Clone, Debug)]
 pub struct ChainView {
     rpc: Arc<Rpc>,
+    trust: Trust,
 }
 
 impl ChainView {
@@ -78,13 +95,57 @@ impl ChainView {
     /// [`ChainError::Unreachable`] or [`ChainError::TimedOut`] when no endpoint
     /// answers, [`ChainError::WrongChain`] when they serve another chain.
     pub async fn connect(config: &ChainConfig) -> Result<Self, ChainError> {
-        let view = Self { rpc: Arc::new(Rpc::new(config)?) };
+        let view = Self { rpc: Arc::new(Rpc::new(config)?), trust: Trust::Quorum };
         view.head().await?;
         Ok(view)
     }
 
-    pub(crate) fn rpc(&self) -> &Rpc {
+    /// As [`ChainView::connect`], for whoever only has something to collect: one
+    /// endpoint that serves the chain is enough to start with.
+    ///
+    /// # Errors
+    /// As [`ChainView::connect`].
+    pub async fn connect_any(config: &ChainConfig) -> Result<Self, ChainError> {
+        let view = Self { rpc: Arc::new(Rpc::new(config)?), trust: Trust::Quorum };
+        view.for_collecting().head().await?;
+        Ok(view)
+    }
+
+    /// The same chain by the word of a single endpoint.
+    ///
+    /// # Safety of funds
+    /// Only for what collects money that is signed already (SYM-09: nothing
+    /// that is submitted lowers what an instrument pays). Nothing may be
+    /// accepted or signed on what this says.
+    #[must_use]
+    pub fn for_collecting(&self) -> Self {
+        Self { rpc: Arc::clone(&self.rpc), trust: Trust::Any }
+    }
+
+    /// How each endpoint stands.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<EndpointStatus> {
+        self.rpc.status()
+    }
+
+    /// Why the newest block could not be told at the last look, if it could
+    /// not: as long as there is a reason, nothing new is to be signed or
+    /// accepted.
+    #[must_use]
+    pub fn trouble(&self) -> Option<ChainError> {
+        self.rpc.trouble()
+    }
+
+    pub(crate) fn rpc(&self) -> &Arc<Rpc> {
         &self.rpc
+    }
+
+    pub(crate) fn trust(&self) -> Trust {
+        self.trust
+    }
+
+    pub(crate) fn endpoint_count(&self) -> usize {
+        self.rpc.endpoint_count()
     }
 
     /// The chain's id (EIP-155).
@@ -98,7 +159,7 @@ impl ChainView {
     /// # Errors
     /// [`ChainError`] when no endpoint answers.
     pub async fn head(&self) -> Result<Header, ChainError> {
-        self.rpc.head().await
+        self.rpc.head(self.trust).await
     }
 
     /// The block with this number.
@@ -106,7 +167,7 @@ impl ChainView {
     /// # Errors
     /// [`ChainError::UnknownBlock`] when there is none yet.
     pub async fn block(&self, number: u64) -> Result<Header, ChainError> {
-        self.rpc.block(number).await
+        self.rpc.block(self.trust, number).await
     }
 
     /// The block at this depth. Reads name it by hash, so that several of them
@@ -118,10 +179,11 @@ impl ChainView {
         match depth {
             Depth::Blocks(0) => self.head().await,
             Depth::Blocks(blocks) => {
+                // However the newest blocks fork: those at the depth are what has to agree.
                 let head = self.head().await?;
                 self.block(head.number.saturating_sub(blocks)).await
             }
-            Depth::Finalized => self.rpc.finalized().await,
+            Depth::Finalized => self.rpc.finalized(self.trust).await,
         }
     }
 
@@ -130,8 +192,7 @@ impl ChainView {
     /// # Errors
     /// [`ChainError`] when no endpoint answers.
     pub async fn has_code(&self, address: Address, at: &Header) -> Result<bool, ChainError> {
-        let code: Bytes = self.rpc.request("eth_getCode", json!([address, at_block(at)])).await?;
-        Ok(!code.is_empty())
+        self.ask("eth_getCode", json!([address, at_block(at)]), |code: Bytes| !code.is_empty()).await
     }
 
     /// The account's ether, in wei, at the head.
@@ -149,7 +210,8 @@ impl ChainView {
     /// when it is not there, and errors of the endpoints.
     pub async fn call<C: SolCall>(&self, to: Address, call: &C, at: &Header) -> Result<C::Return, ChainError> {
         let request = json!({ "to": to, "data": Bytes::from(call.abi_encode()) });
-        let answer: Bytes = self.rpc.request("eth_call", json!([request, at_block(at)])).await.map_err(reverted)?;
+        let answer = self.ask("eth_call", json!([request, at_block(at)]), |answer: Bytes| answer).await;
+        let answer = answer.map_err(reverted)?;
         if answer.is_empty() {
             return Err(ChainError::NoCode { address: to, block: at.number });
         }
@@ -162,7 +224,14 @@ impl ChainView {
     /// [`ChainError::Reverted`] when the contract would refuse it.
     pub async fn simulate(&self, from: Address, intent: &Intent) -> Result<Bytes, ChainError> {
         let request = request_of(from, intent);
-        self.rpc.request("eth_call", json!([request, "latest"])).await.map_err(reverted)
+        let answer = match self.trust {
+            Trust::Any => self.rpc.lenient("eth_call", &json!([request, "latest"])).await,
+            Trust::Quorum => {
+                let head = self.head().await?;
+                self.ask("eth_call", json!([request, at_block(&head)]), |answer: Bytes| answer).await
+            }
+        };
+        answer.map_err(reverted)
     }
 
     /// As [`ChainView::simulate`], on the state after a block.
@@ -177,7 +246,7 @@ impl ChainView {
     /// [`ChainError::Reverted`] when the contract would refuse it.
     pub async fn estimate_gas(&self, from: Address, intent: &Intent) -> Result<u64, ChainError> {
         let request = request_of(from, intent);
-        let gas: U64 = self.rpc.request("eth_estimateGas", json!([request, "latest"])).await.map_err(reverted)?;
+        let gas: U64 = self.rpc.lenient("eth_estimateGas", &json!([request, "latest"])).await.map_err(reverted)?;
         Ok(gas.to())
     }
 
@@ -188,13 +257,43 @@ impl ChainView {
     }
 
     /// How many transactions of an account are mined, or wait to be.
-    pub(crate) async fn transaction_count(&self, address: Address, tag: Value) -> Result<u64, ChainError> {
-        let count: U64 = self.rpc.request("eth_getTransactionCount", json!([address, tag])).await?;
-        Ok(count.to())
+    pub(crate) async fn next_nonce(&self, address: Address) -> Result<u64, ChainError> {
+        self.rpc.high(self.trust, "eth_getTransactionCount", &json!([address, "pending"])).await
     }
 
-    pub(crate) async fn send_raw(&self, raw: &[u8]) -> Result<B256, ChainError> {
-        self.rpc.request("eth_sendRawTransaction", json!([Bytes::copy_from_slice(raw)])).await
+    /// How many transactions of an account were mined up to a block.
+    pub(crate) async fn nonce_at(&self, address: Address, block: u64) -> Result<u64, ChainError> {
+        let params = json!([address, U64::from(block)]);
+        self.ask("eth_getTransactionCount", params, |count: U64| count.to()).await
+    }
+
+    /// Hands a signed transaction to every endpoint.
+    pub(crate) async fn send_raw(&self, raw: &[u8]) -> Result<(), ChainError> {
+        self.rpc.broadcast(raw).await
+    }
+
+    /// Whether an endpoint knows a transaction, mined or not.
+    pub(crate) async fn knows(&self, hash: B256) -> Result<bool, ChainError> {
+        let found: Option<Value> = self.rpc.request("eth_getTransactionByHash", json!([hash])).await?;
+        Ok(found.is_some())
+    }
+
+    /// Sender, nonce and hash of a block's transactions.
+    pub(crate) async fn senders(&self, block: u64) -> Result<Vec<(Address, u64, B256)>, ChainError> {
+        #[derive(serde::Deserialize)]
+        struct Block {
+            transactions: Vec<Sent>,
+        }
+        #[derive(serde::Deserialize)]
+        struct Sent {
+            from: Address,
+            nonce: U64,
+            hash: B256,
+        }
+        let found = self.ask("eth_getBlockByNumber", json!([U64::from(block), true]), |found: Option<Block>| {
+            found.map(|found| found.transactions.iter().map(|tx| (tx.from, tx.nonce.to(), tx.hash)).collect::<Vec<_>>())
+        });
+        found.await?.ok_or(ChainError::UnknownBlock { block })
     }
 
     /// How a transaction was mined; nothing when it is not.
@@ -209,6 +308,44 @@ impl ChainView {
             }
             receipt => Ok(receipt),
         }
+    }
+
+    /// As [`ChainView::receipt`], as far as endpoints have to agree on it.
+    pub(crate) async fn mined(&self, hash: B256) -> Result<Option<Mined>, ChainError> {
+        let method = "eth_getTransactionReceipt";
+        let mined = self.ask(method, json!([hash]), |receipt: Option<TransactionReceipt>| {
+            let receipt = receipt?;
+            Some((
+                receipt.transaction_hash,
+                receipt.block_number,
+                receipt.block_hash,
+                receipt.status(),
+                receipt.gas_used,
+                receipt.effective_gas_price,
+            ))
+        });
+        match mined.await? {
+            None => Ok(None),
+            Some((found, Some(block), Some(block_hash), succeeded, gas_used, price)) if found == hash => {
+                let fee_wei = u128::from(gas_used).saturating_mul(price);
+                Ok(Some(Mined { hash, block, block_hash, succeeded, gas_used, fee_wei }))
+            }
+            Some(_) => Err(ChainError::BadAnswer { method }),
+        }
+    }
+
+    /// Asks with this view's trust; `read` makes what endpoints have to agree on.
+    pub(crate) async fn ask<R, T>(
+        &self,
+        method: &'static str,
+        params: Value,
+        read: impl Fn(R) -> T,
+    ) -> Result<T, ChainError>
+    where
+        R: serde::de::DeserializeOwned,
+        T: PartialEq + std::fmt::Debug,
+    {
+        self.rpc.ask(self.trust, method, &params, |_, value| Ok(read(parse(method, value)?))).await
     }
 
     /// A vault that the factory deployed, checked at this block: it answers for
@@ -297,6 +434,15 @@ impl VaultView {
         &self.chain
     }
 
+    /// The same vault by the word of a single endpoint.
+    ///
+    /// # Safety of funds
+    /// As [`ChainView::for_collecting`]: nothing may be accepted or signed on it.
+    #[must_use]
+    pub fn for_collecting(&self) -> Self {
+        Self { chain: self.chain.for_collecting(), ..self.clone() }
+    }
+
     /// The domain everything about it is signed under (SYM-05).
     #[must_use]
     pub fn domain(&self) -> Domain {
@@ -368,9 +514,9 @@ fn request_of(from: Address, intent: &Intent) -> Value {
 /// A refusal of a contract, told apart from one of the endpoint.
 fn reverted(error: ChainError) -> ChainError {
     match error {
-        ChainError::Refused { data: Some(data), .. } => ChainError::Reverted(ContractError::decode(&data)),
-        // Code 3 is "execution reverted"; some endpoints leave the empty data out.
-        ChainError::Refused { code: 3, .. } => ChainError::Reverted(ContractError::decode(&[])),
+        ChainError::Refused { ref data, .. } if error.is_revert() => {
+            ChainError::Reverted(ContractError::decode(data.as_ref().map_or(&[], |data| data.as_ref())))
+        }
         other => other,
     }
 }

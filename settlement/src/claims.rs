@@ -1,10 +1,23 @@
-//! Which vouchers to claim now, as a pure function: the best voucher of every
-//! channel and the price of gas in, the smallest number of calls out.
+//! What to claim and settle now, as a pure function: the vouchers and quorum
+//! packages held, what gas costs, how congested the chain is, and the time in;
+//! calls, and a reason for every entry, out.
+//!
+//! **The margin before an expiry** grows with congestion. Its level is the sum
+//! of three figures, 0 to 4 each:
+//!
+//! - `4 * full / blocks`, blocks being the newest ones and full those that used
+//!   nine tenths of their gas or more;
+//! - `2 * (now - then) / then` for the base fee from the oldest of them to the
+//!   newest: one for each half that it rose;
+//! - the node's own transactions that wait to be mined.
+//!
+//! `margin = policy's margin * (4 + level) / 4`: between one and four times the
+//! policy's.
 
-use crate::{ChannelState, ops::SignedVoucher};
+use crate::{ChannelState, Header, ops::SignedVoucher, tx::MAX_TX_GAS};
 use alloy::primitives::{Address, U256};
 use std::collections::BTreeMap;
-use symbolon_primitives::{Amount, Lane, Timestamp};
+use symbolon_primitives::{Amount, Epoch, Lane, OrderDigest, Timestamp};
 
 /// Gas of a claim beside its rows, from the vault's gas budgets.
 pub const CLAIM_GAS: u64 = 45_000;
@@ -12,8 +25,27 @@ pub const CLAIM_GAS: u64 = 45_000;
 /// Gas of one more row.
 pub const ROW_GAS: u64 = 12_000;
 
-/// The most rows of one call.
-pub const MAX_ROWS: usize = 100;
+/// Gas of a settlement by quorum beside its rows, and of each of them.
+pub const SETTLE_GAS: u64 = 34_000;
+/// See [`SETTLE_GAS`].
+pub const SETTLE_ROW_GAS: u64 = 18_000;
+
+/// The longest call data: pools take transactions of 128 KiB.
+pub const MAX_CALL_BYTES: u64 = 120_000;
+
+/// A row's header (33 bytes) and voucher (79), each on a lane of its own.
+const ROW_BYTES: u64 = 112;
+
+/// The most rows of one call, by gas (EIP-7825) and by length.
+pub const MAX_ROWS: usize = 1_071;
+
+const _: () = {
+    let (by_gas, by_length) = ((MAX_TX_GAS - CLAIM_GAS) / ROW_GAS, MAX_CALL_BYTES / ROW_BYTES);
+    assert!(by_gas >= 1_071 && by_length == 1_071);
+};
+
+/// The highest level of congestion.
+const MAX_LEVEL: u64 = 12;
 
 /// A voucher in hand, with its channel as the chain has it at depth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +56,10 @@ pub struct HeldVoucher {
     pub signed: SignedVoucher,
     /// The channel.
     pub channel: ChannelState,
+    /// Whether the job that it paid for is over.
+    pub job_over: bool,
+    /// When the requestor was last heard of, where that is known.
+    pub heard_at: Option<Timestamp>,
 }
 
 impl HeldVoucher {
@@ -31,11 +67,61 @@ impl HeldVoucher {
     #[must_use]
     pub fn collectible(&self) -> Amount {
         let voucher = &self.signed.voucher;
-        if voucher.epoch != self.channel.epoch {
-            return Amount::ZERO;
-        }
-        voucher.cumulative.min(self.channel.allocated).saturating_sub(self.channel.claimed)
+        collectible(voucher.cumulative, voucher.epoch, &self.channel)
     }
+
+    fn place(&self) -> Place {
+        Place { payee: self.signed.voucher.payee, payer: self.payer, lane: self.signed.voucher.lane }
+    }
+}
+
+/// Results of a quorum that this node could settle an order with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldQuorum {
+    /// The order.
+    pub order: OrderDigest,
+    /// The payer key that signed it.
+    pub payer: Address,
+    /// This node, as the payee of its leaf.
+    pub payee: Address,
+    /// The leaf's lane.
+    pub lane: Lane,
+    /// The leaf's epoch.
+    pub epoch: Epoch,
+    /// The leaf's owed and price together: the total it settles for.
+    pub total: Amount,
+    /// How many replicas it settles with.
+    pub rows: u8,
+    /// The channel.
+    pub channel: ChannelState,
+    /// Until when it can be settled.
+    pub settle_by: Timestamp,
+    /// When it is this node's turn: the requestor was silent until then.
+    pub turn_at: Timestamp,
+}
+
+impl HeldQuorum {
+    fn place(&self) -> Place {
+        Place { payee: self.payee, payer: self.payer, lane: self.lane }
+    }
+}
+
+fn collectible(total: Amount, epoch: Epoch, channel: &ChannelState) -> Amount {
+    if epoch != channel.epoch {
+        return Amount::ZERO;
+    }
+    total.min(channel.allocated).saturating_sub(channel.claimed)
+}
+
+/// A channel, named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Who is paid.
+    pub payee: Address,
+    /// Who pays.
+    pub payer: Address,
+    /// On which lane.
+    pub lane: Lane,
 }
 
 /// What gas costs, in the vault's token.
@@ -58,32 +144,144 @@ impl GasPrice {
     }
 }
 
-/// When a claim is worth it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClaimPolicy {
-    /// The least a call collects, in base units.
-    pub min_value: Amount,
-    /// The most of it that may go into gas, in basis points.
-    pub max_fee_bps: u16,
-    /// How long before a channel's expiry it is claimed whatever the policy
-    /// says, as long as it collects more than its gas.
-    pub before_expiry_margin_secs: u64,
-}
+/// How hard it is to get a transaction mined, from 0 to 12.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Congestion(u64);
 
-impl Default for ClaimPolicy {
-    /// At most 5% for gas; everything a day before its expiry.
-    fn default() -> Self {
-        Self { min_value: Amount::ZERO, max_fee_bps: 500, before_expiry_margin_secs: 24 * 60 * 60 }
+impl Congestion {
+    /// From the newest blocks, oldest first, and the number of own transactions
+    /// that wait to be mined.
+    #[must_use]
+    pub fn of(blocks: &[Header], waiting: usize) -> Self {
+        let is_full = |block: &&Header| {
+            u128::from(block.gas_used).saturating_mul(10) >= u128::from(block.gas_limit).saturating_mul(9)
+        };
+        let full = blocks.iter().filter(is_full).count().saturating_mul(4);
+        let full = full.checked_div(blocks.len()).unwrap_or_default();
+        let rise = match (blocks.first(), blocks.last()) {
+            (Some(then), Some(now)) => {
+                let risen = now.base_fee.saturating_sub(then.base_fee).saturating_mul(2);
+                risen.checked_div(then.base_fee).unwrap_or(if risen == 0 { 0 } else { 4 })
+            }
+            _ => 0,
+        };
+        let four = |figure: u128| u64::try_from(figure.min(4)).unwrap_or(4);
+        let wide = |figure: usize| u128::try_from(figure).unwrap_or(u128::MAX);
+        Self(four(wide(full)).saturating_add(four(rise)).saturating_add(four(wide(waiting))))
+    }
+
+    /// The level, from 0 to 12.
+    #[must_use]
+    pub fn level(self) -> u64 {
+        self.0.min(MAX_LEVEL)
+    }
+
+    /// A margin as it has to be now.
+    #[must_use]
+    pub fn stretch(self, margin_secs: u64) -> u64 {
+        margin_secs.saturating_mul(self.level().saturating_add(4)) / 4
     }
 }
 
-/// Why a claim is made now.
+/// When a claim is worth it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClaimPolicy {
+    /// The least a call collects, in base units, while the job goes on.
+    pub min_value: Amount,
+    /// The most of it that may go into gas, in basis points (`--max-fee-ratio`).
+    pub max_fee_bps: u16,
+    /// The same once a job is over or its requestor is silent.
+    pub max_fee_bps_at_end: u16,
+    /// How long a requestor may say nothing before it counts as silent.
+    pub silence_secs: u64,
+    /// How long before a channel's expiry it is claimed whatever the policy
+    /// says, as long as it collects more than its gas.
+    pub before_expiry_margin_secs: u64,
+    /// The same before an order's settle-by.
+    pub before_settle_margin_secs: u64,
+}
+
+impl Default for ClaimPolicy {
+    /// At most 5% for gas, 20% at the end; everything a day before its expiry
+    /// and half an hour before its settle-by.
+    fn default() -> Self {
+        Self {
+            min_value: Amount::ZERO,
+            max_fee_bps: 500,
+            max_fee_bps_at_end: 2_000,
+            silence_secs: 6 * 60 * 60,
+            before_expiry_margin_secs: 24 * 60 * 60,
+            before_settle_margin_secs: 30 * 60,
+        }
+    }
+}
+
+/// Why an entry goes out now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Why {
-    /// It is worth it.
-    Worth,
-    /// A channel is about to expire.
+    /// Its channel is about to expire, or its order can soon be settled no more.
     Expiring,
+    /// Its job is over.
+    JobOver,
+    /// Its requestor is silent.
+    Silent,
+    /// It is worth its gas.
+    Worth,
+}
+
+/// Why an entry stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wait {
+    /// It would credit nothing.
+    NothingToCollect,
+    /// It brings no more than its own gas.
+    BelowItsGas {
+        /// What its gas costs.
+        fee: Amount,
+    },
+    /// The call it would be in collects less than the policy's least.
+    BelowMinimum {
+        /// The least.
+        need: Amount,
+    },
+    /// Gas would take too much of the call it would be in.
+    FeeTooHigh {
+        /// What the call's gas costs.
+        fee: Amount,
+        /// The most the policy allows for what it collects.
+        allowed: Amount,
+    },
+    /// Another replica's turn to settle.
+    NotItsTurn {
+        /// When its own begins.
+        at: Timestamp,
+    },
+    /// The order's settle-by has passed: it can be paid by voucher only.
+    TooLate,
+}
+
+/// An entry of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<R> {
+    /// The channel.
+    pub place: Place,
+    /// The order, where it is settled by quorum.
+    pub order: Option<OrderDigest>,
+    /// What it collects, in base units.
+    pub value: Amount,
+    /// Its reason.
+    pub reason: R,
+}
+
+/// What a call does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Claims vouchers of one payee.
+    Claim(Vec<SignedVoucher>),
+    /// Settles an order by its quorum.
+    Settle(OrderDigest),
 }
 
 /// One call.
@@ -91,85 +289,242 @@ pub enum Why {
 pub struct Claim {
     /// Who is credited.
     pub payee: Address,
-    /// The vouchers.
-    pub vouchers: Vec<SignedVoucher>,
-    /// What they collect together.
+    /// What it does.
+    pub call: Call,
+    /// What it collects.
     pub value: Amount,
-    /// What their gas costs.
+    /// Its gas, at most.
+    pub gas: u64,
+    /// What that costs.
     pub fee: Amount,
-    /// Why now.
+    /// The most pressing reason of its entries.
     pub why: Why,
+    /// Each entry with its own reason; one that would not go alone goes along
+    /// as worth it.
+    pub entries: Vec<Entry<Why>>,
 }
 
-/// The claims to make now. Of several vouchers of one channel the best counts;
-/// a row that collects no more than its own gas is left for later; one that
-/// goes out anyway takes every other worthwhile row with it.
+impl Claim {
+    /// The vouchers claimed.
+    #[must_use]
+    pub fn vouchers(&self) -> &[SignedVoucher] {
+        match &self.call {
+            Call::Claim(vouchers) => vouchers,
+            Call::Settle(_) => &[],
+        }
+    }
+}
+
+/// What goes out now, and what stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The calls, the most pressing of each payee first.
+    pub claims: Vec<Claim>,
+    /// What stays, with its reason.
+    pub waiting: Vec<Entry<Wait>>,
+}
+
+/// What the chain is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Market {
+    /// What gas costs.
+    pub gas: GasPrice,
+    /// How congested it is.
+    pub congestion: Congestion,
+}
+
+/// One voucher that may go out.
+#[derive(Clone, Copy)]
+struct Row {
+    held: HeldVoucher,
+    value: Amount,
+    /// Why by itself, if the job has not simply to be worth it.
+    pressing: Why,
+}
+
+/// What to claim and settle now. Of several vouchers of one channel the best
+/// counts; a row that collects no more than its own gas is left for later; a
+/// call that goes out takes every other worthwhile row of its payee with it.
+///
+/// It is pure, and so the dry run of itself: what it answers is what would be
+/// sent, and why, and why the rest would not.
 ///
 /// # Safety of funds
 /// What is not claimed when its owner releases the channel is lost: call it
 /// often enough, and with a margin that outlasts a stuck transaction.
 #[must_use]
-pub fn decide(now: Timestamp, held: &[HeldVoucher], gas: &GasPrice, policy: &ClaimPolicy) -> Vec<Claim> {
-    let row_fee = gas.fee_up(ROW_GAS);
-    let mut best: BTreeMap<(Address, Address, Lane), HeldVoucher> = BTreeMap::new();
-    for voucher in held.iter().filter(|voucher| voucher.collectible() > row_fee) {
-        let key = (voucher.signed.voucher.payee, voucher.payer, voucher.signed.voucher.lane);
-        best.entry(key)
-            .and_modify(|have| {
-                if voucher.collectible() > have.collectible() {
-                    *have = *voucher;
-                }
-            })
-            .or_insert(*voucher);
+pub fn plan(
+    now: Timestamp,
+    vouchers: &[HeldVoucher],
+    quorums: &[HeldQuorum],
+    market: &Market,
+    policy: &ClaimPolicy,
+) -> Plan {
+    let mut plan = Plan::default();
+    let mut best: BTreeMap<Place, HeldVoucher> = BTreeMap::new();
+    for held in vouchers {
+        let rank = |held: &HeldVoucher| {
+            (held.collectible(), held.signed.voucher.cumulative, *held.signed.signature.as_bytes())
+        };
+        best.entry(held.place())
+            .and_modify(|have| *have = if rank(held) > rank(have) { *held } else { *have })
+            .or_insert(*held);
     }
-    let expiring = |row: &HeldVoucher| now.plus_secs(policy.before_expiry_margin_secs) >= row.channel.expiry;
-    let mut rows: Vec<HeldVoucher> = best.into_values().collect();
+    let row_fee = market.gas.fee_up(ROW_GAS);
+    let mut rows: Vec<Row> = Vec::with_capacity(best.len());
+    for (place, held) in &best {
+        let value = held.collectible();
+        if value > row_fee {
+            rows.push(Row { held: *held, value, pressing: pressing(now, held, market, policy) });
+        } else {
+            let nothing = value.is_zero();
+            let reason = if nothing { Wait::NothingToCollect } else { Wait::BelowItsGas { fee: row_fee } };
+            plan.waiting.push(Entry { place: *place, order: None, value, reason });
+        }
+    }
     // Stable: rows of equal worth stay in the order of their channels.
-    rows.sort_by_key(|row| (row.signed.voucher.payee, !expiring(row), core::cmp::Reverse(row.collectible())));
-    let mut claims = Vec::new();
-    for payee in rows.chunk_by(|a, b| a.signed.voucher.payee == b.signed.voucher.payee) {
-        claims.extend(payee.chunks(MAX_ROWS).filter_map(|rows| batch(rows, &expiring, gas, policy)));
+    rows.sort_by_key(|row| (row.held.place().payee, row.pressing, core::cmp::Reverse(row.value)));
+    for payee in rows.chunk_by(|a, b| a.held.place().payee == b.held.place().payee) {
+        for batch in payee.chunks(MAX_ROWS) {
+            claim_or_wait(batch, market, policy, &mut plan);
+        }
     }
-    claims
+    for quorum in quorums {
+        let voucher = best.get(&quorum.place()).map_or(Amount::ZERO, HeldVoucher::collectible);
+        settle_or_wait(now, quorum, voucher, market, policy, &mut plan);
+    }
+    plan
 }
 
-fn batch(
-    rows: &[HeldVoucher],
-    expiring: &impl Fn(&HeldVoucher) -> bool,
-    gas: &GasPrice,
-    policy: &ClaimPolicy,
-) -> Option<Claim> {
-    let payee = rows.first()?.signed.voucher.payee;
-    let value = Amount::checked_sum(rows.iter().map(HeldVoucher::collectible)).unwrap_or(Amount::MAX);
-    let count = u64::try_from(rows.len()).ok()?;
-    let fee = gas.fee_up(CLAIM_GAS.saturating_add(ROW_GAS.saturating_mul(count)));
-    let ten_thousandths = U256::from(fee.get()) * U256::from(10_000_u64);
-    let cheap = ten_thousandths <= U256::from(value.get()) * U256::from(policy.max_fee_bps);
-    let why = if value > fee && rows.iter().any(expiring) {
+/// The most pressing reason that a voucher has by itself.
+fn pressing(now: Timestamp, held: &HeldVoucher, market: &Market, policy: &ClaimPolicy) -> Why {
+    let margin = market.congestion.stretch(policy.before_expiry_margin_secs);
+    let is_silent = |heard: Timestamp| heard.plus_secs(policy.silence_secs) <= now;
+    if now.plus_secs(margin) >= held.channel.expiry {
         Why::Expiring
-    } else if value >= policy.min_value && cheap {
-        Why::Worth
+    } else if held.job_over {
+        Why::JobOver
+    } else if held.heard_at.is_some_and(is_silent) {
+        Why::Silent
     } else {
-        return None;
+        Why::Worth
+    }
+}
+
+/// What may go into gas of this value.
+fn allowed_down(value: Amount, bps: u16) -> Amount {
+    let part = U256::from(value.get()).saturating_mul(U256::from(bps)) / U256::from(10_000_u64);
+    Amount::from_u256(part).unwrap_or(Amount::MAX)
+}
+
+/// Why a call of this value goes out, given the most pressing reason in it.
+fn verdict(pressing: Why, value: Amount, fee: Amount, policy: &ClaimPolicy) -> Result<Why, Wait> {
+    let within = |bps| {
+        let allowed = allowed_down(value, bps);
+        if fee <= allowed { Ok(()) } else { Err(Wait::FeeTooHigh { fee, allowed }) }
     };
-    Some(Claim { payee, vouchers: rows.iter().map(|row| row.signed).collect(), value, fee, why })
+    match pressing {
+        Why::Expiring if value > fee => Ok(Why::Expiring),
+        Why::Expiring => Err(Wait::BelowItsGas { fee }),
+        Why::JobOver | Why::Silent => within(policy.max_fee_bps_at_end.max(policy.max_fee_bps)).map(|()| pressing),
+        Why::Worth if value < policy.min_value => Err(Wait::BelowMinimum { need: policy.min_value }),
+        Why::Worth => within(policy.max_fee_bps).map(|()| Why::Worth),
+    }
+}
+
+fn claim_or_wait(rows: &[Row], market: &Market, policy: &ClaimPolicy, plan: &mut Plan) {
+    let Some(first) = rows.first() else { return };
+    let value = Amount::checked_sum(rows.iter().map(|row| row.value)).unwrap_or(Amount::MAX);
+    let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+    let gas = CLAIM_GAS.saturating_add(ROW_GAS.saturating_mul(count));
+    let fee = market.gas.fee_up(gas);
+    // Sorted: the first is the most pressing.
+    match verdict(first.pressing, value, fee, policy) {
+        Ok(why) => plan.claims.push(Claim {
+            payee: first.held.place().payee,
+            call: Call::Claim(rows.iter().map(|row| row.held.signed).collect()),
+            value,
+            gas,
+            fee,
+            why,
+            entries: rows
+                .iter()
+                .map(|row| Entry { place: row.held.place(), order: None, value: row.value, reason: row.pressing })
+                .collect(),
+        }),
+        Err(reason) => plan.waiting.extend(rows.iter().map(|row| Entry {
+            place: row.held.place(),
+            order: None,
+            value: row.value,
+            reason,
+        })),
+    }
+}
+
+/// A package is worth what it pays above the voucher of its channel, which costs less.
+fn settle_or_wait(
+    now: Timestamp,
+    quorum: &HeldQuorum,
+    by_voucher: Amount,
+    market: &Market,
+    policy: &ClaimPolicy,
+    plan: &mut Plan,
+) {
+    let value = collectible(quorum.total, quorum.epoch, &quorum.channel).saturating_sub(by_voucher);
+    let gas = SETTLE_GAS.saturating_add(SETTLE_ROW_GAS.saturating_mul(quorum.rows.into()));
+    let fee = market.gas.fee_up(gas);
+    let margin = market.congestion.stretch(policy.before_settle_margin_secs);
+    let (place, order) = (quorum.place(), Some(quorum.order));
+    let verdict = if value.is_zero() {
+        Err(Wait::NothingToCollect)
+    } else if now > quorum.settle_by {
+        Err(Wait::TooLate)
+    } else if now.plus_secs(margin) >= quorum.settle_by {
+        // The turns are a courtesy that saves gas; the end of settling waits for nobody.
+        verdict(Why::Expiring, value, fee, policy)
+    } else if now < quorum.turn_at {
+        Err(Wait::NotItsTurn { at: quorum.turn_at })
+    } else {
+        verdict(Why::Silent, value, fee, policy)
+    };
+    match verdict {
+        Ok(why) => plan.claims.push(Claim {
+            payee: quorum.payee,
+            call: Call::Settle(quorum.order),
+            value,
+            gas,
+            fee,
+            why,
+            entries: vec![Entry { place, order, value, reason: why }],
+        }),
+        Err(reason) => plan.waiting.push(Entry { place, order, value, reason }),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
+    use alloy::primitives::B256;
+    use proptest::{prelude::*, sample::select};
     use symbolon_primitives::{Royalty, Signature, Voucher};
 
     const NOW: Timestamp = Timestamp(1_000_000);
     /// One base unit for one gas.
     const GAS: GasPrice = GasPrice { wei_per_gas: 1_000_000_000, base_per_ether: Amount::from_u64(1_000_000_000) };
-    const POLICY: ClaimPolicy =
-        ClaimPolicy { min_value: Amount::from_u64(100_000), max_fee_bps: 1_000, before_expiry_margin_secs: 100 };
+    const CALM: Market = Market { gas: GAS, congestion: Congestion(0) };
+    const POLICY: ClaimPolicy = ClaimPolicy {
+        min_value: Amount::from_u64(100_000),
+        max_fee_bps: 1_000,
+        max_fee_bps_at_end: 5_000,
+        silence_secs: 50,
+        before_expiry_margin_secs: 100,
+        before_settle_margin_secs: 20,
+    };
 
-    fn held(payer: u8, cumulative: u64, expires_in: u64) -> HeldVoucher {
+    fn held(payer: u16, cumulative: u64, expires_in: u64) -> HeldVoucher {
         HeldVoucher {
-            payer: Address::repeat_byte(payer),
+            payer: Address::left_padding_from(&payer.to_be_bytes()),
             signed: SignedVoucher {
                 voucher: Voucher {
                     payee: Address::repeat_byte(9),
@@ -177,7 +532,7 @@ mod tests {
                     cumulative: Amount::from_u64(cumulative),
                     epoch: 2,
                 },
-                signature: Signature::from_bytes([payer; 64]),
+                signature: Signature::from_bytes([7; 64]),
             },
             channel: ChannelState {
                 allocated: Amount::from_u64(10_000_000),
@@ -185,12 +540,44 @@ mod tests {
                 epoch: 2,
                 expiry: NOW.plus_secs(expires_in),
             },
+            job_over: false,
+            heard_at: None,
         }
     }
 
-    fn only(claims: Vec<Claim>) -> Claim {
-        assert_eq!(claims.len(), 1);
-        claims.into_iter().next().unwrap()
+    fn quorum(total: u64, rows: u8) -> HeldQuorum {
+        let like = held(1, 0, 100_000);
+        HeldQuorum {
+            order: OrderDigest::from_bytes([4; 32]),
+            payer: like.payer,
+            payee: like.signed.voucher.payee,
+            lane: like.signed.voucher.lane,
+            epoch: 2,
+            total: Amount::from_u64(total),
+            rows,
+            channel: like.channel,
+            settle_by: NOW.plus_secs(1_000),
+            turn_at: NOW,
+        }
+    }
+
+    fn header(base_fee: u128, gas_used: u64) -> Header {
+        let (hash, parent_hash) = (B256::ZERO, B256::ZERO);
+        Header { number: 1, hash, parent_hash, timestamp: 0, base_fee, gas_used, gas_limit: 1_000 }
+    }
+
+    fn of(vouchers: &[HeldVoucher]) -> Plan {
+        plan(NOW, vouchers, &[], &CALM, &POLICY)
+    }
+
+    fn only(plan: Plan) -> Claim {
+        assert_eq!((plan.claims.len(), plan.waiting.len()), (1, 0), "{plan:?}");
+        plan.claims.into_iter().next().unwrap()
+    }
+
+    fn waits(plan: &Plan) -> Wait {
+        assert_eq!((plan.claims.len(), plan.waiting.len()), (0, 1), "{plan:?}");
+        plan.waiting[0].reason
     }
 
     #[test]
@@ -203,45 +590,183 @@ mod tests {
         assert_eq!(voucher.collectible().get(), 50);
         voucher.channel.claimed = Amount::from_u64(250);
         assert_eq!(voucher.collectible(), Amount::ZERO);
+        assert_eq!(waits(&of(&[voucher])), Wait::NothingToCollect);
         let old = HeldVoucher { channel: ChannelState { epoch: 3, ..voucher.channel }, ..held(1, 500, 1000) };
         assert_eq!(old.collectible(), Amount::ZERO);
+        assert_eq!(waits(&of(&[old])), Wait::NothingToCollect);
     }
 
     #[test]
     fn a_claim_waits_until_its_gas_is_a_small_part_of_it() {
         // One row costs 57,000 of gas: a tenth of 570,000.
-        assert!(decide(NOW, &[held(1, 569_999, 1000)], &GAS, &POLICY).is_empty());
-        let claim = only(decide(NOW, &[held(1, 570_000, 1000)], &GAS, &POLICY));
-        assert_eq!((claim.value.get(), claim.fee.get(), claim.why), (570_000, 57_000, Why::Worth));
-        let cheap = ClaimPolicy { min_value: Amount::from_u64(570_001), ..POLICY };
-        assert!(decide(NOW, &[held(1, 570_000, 1000)], &GAS, &cheap).is_empty());
+        let short = waits(&of(&[held(1, 569_999, 1000)]));
+        assert_eq!(short, Wait::FeeTooHigh { fee: Amount::from_u64(57_000), allowed: Amount::from_u64(56_999) });
+        let claim = only(of(&[held(1, 570_000, 1000)]));
+        assert_eq!((claim.value.get(), claim.fee.get(), claim.gas, claim.why), (570_000, 57_000, 57_000, Why::Worth));
+        assert_eq!(claim.vouchers(), &[held(1, 570_000, 1000).signed]);
+        assert_eq!(claim.entries.len(), 1);
+        assert_eq!((claim.entries[0].value, claim.entries[0].order), (claim.value, None));
+        assert_eq!(claim.entries[0].place, held(1, 0, 0).place());
+        let dear = ClaimPolicy { min_value: Amount::from_u64(570_001), ..POLICY };
+        let least = plan(NOW, &[held(1, 570_000, 1000)], &[], &CALM, &dear);
+        assert_eq!(waits(&least), Wait::BelowMinimum { need: Amount::from_u64(570_001) });
+        let fits = ClaimPolicy { min_value: Amount::from_u64(570_000), ..POLICY };
+        assert_eq!(only(plan(NOW, &[held(1, 570_000, 1000)], &[], &CALM, &fits)).why, Why::Worth);
+    }
+
+    #[test]
+    fn a_row_that_brings_no_more_than_its_gas_stays() {
+        let plan = of(&[held(1, 12_000, 1), held(2, 12_001, 1), held(3, 900_000, 1000)]);
+        assert_eq!((plan.claims.len(), plan.claims[0].vouchers().len()), (1, 2));
+        assert_eq!(plan.waiting[0].reason, Wait::BelowItsGas { fee: Amount::from_u64(12_000) });
+        assert_eq!((plan.waiting[0].place, plan.waiting[0].value.get()), (held(1, 0, 0).place(), 12_000));
     }
 
     #[test]
     fn l11_everything_worth_its_gas_is_claimed_before_the_expiry() {
-        assert!(decide(NOW, &[held(1, 60_000, 101)], &GAS, &POLICY).is_empty());
-        assert_eq!(only(decide(NOW, &[held(1, 60_000, 100)], &GAS, &POLICY)).why, Why::Expiring);
-        assert_eq!(only(decide(NOW, &[held(1, 60_000, 0)], &GAS, &POLICY)).why, Why::Expiring);
+        assert!(of(&[held(1, 60_000, 101)]).claims.is_empty());
+        assert_eq!(only(of(&[held(1, 60_000, 100)])).why, Why::Expiring);
+        assert_eq!(only(of(&[held(1, 60_000, 0)])).why, Why::Expiring);
         // Not for less than the gas.
-        assert!(decide(NOW, &[held(1, 57_000, 100)], &GAS, &POLICY).is_empty());
-        // It takes others along, but not those that cost more than they bring.
-        let claim = only(decide(NOW, &[held(2, 50_000, 1000), held(3, 12_000, 1), held(1, 60_000, 1)], &GAS, &POLICY));
-        assert_eq!(claim.value.get(), 110_000);
-        assert_eq!(claim.vouchers.len(), 2);
+        assert_eq!(waits(&of(&[held(1, 57_000, 100)])), Wait::BelowItsGas { fee: Amount::from_u64(57_000) });
+        assert_eq!(only(of(&[held(1, 57_001, 100)])).value.get(), 57_001);
+        // It takes others along, each with its own reason, the most pressing first.
+        let claim = only(of(&[held(2, 50_000, 1000), held(1, 60_000, 1)]));
+        assert_eq!((claim.value.get(), claim.vouchers().len(), claim.why), (110_000, 2, Why::Expiring));
+        let reasons: Vec<Why> = claim.entries.iter().map(|entry| entry.reason).collect();
+        assert_eq!(reasons, [Why::Expiring, Why::Worth]);
     }
 
     #[test]
-    fn one_call_for_each_payee_and_hundred_rows_and_one_row_for_each_channel() {
-        let mut all: Vec<_> = (0..250_u8).map(|payer| held(payer, 400_000, 1000)).collect();
+    fn l11_the_margin_grows_with_congestion() {
+        let expiring = |in_secs, level| {
+            let market = Market { congestion: Congestion(level), ..CALM };
+            !plan(NOW, &[held(1, 60_000, in_secs)], &[], &market, &POLICY).claims.is_empty()
+        };
+        for level in 0..=12 {
+            let margin = 100 * (4 + level) / 4;
+            assert!(expiring(margin, level) && !expiring(margin + 1, level), "level {level}");
+        }
+        assert_eq!((Congestion(u64::MAX).level(), Congestion(99).stretch(100)), (12, 400));
+        assert_eq!(Congestion(12).stretch(u64::MAX), u64::MAX / 4);
+    }
+
+    #[test]
+    fn congestion_is_told_by_full_blocks_rising_fees_and_what_waits() {
+        let level = |blocks: &[Header], waiting| Congestion::of(blocks, waiting).level();
+        assert_eq!(level(&[], 0), 0);
+        assert_eq!(level(&[header(5, 0)], 0), 0);
+        // Nine tenths are full.
+        assert_eq!(level(&[header(5, 899)], 0), 0);
+        assert_eq!(level(&[header(5, 900)], 0), 4);
+        assert_eq!(level(&[header(5, 1_000), header(5, 0), header(5, 0), header(5, 0)], 0), 1);
+        assert_eq!(level(&[header(5, 1_000), header(5, 0), header(5, 1_000), header(5, 1_000)], 0), 3);
+        // One for each half that the base fee rose, four at most; falling is none.
+        for (now, expected) in
+            [(50, 0), (100, 0), (149, 0), (150, 1), (199, 1), (200, 2), (250, 3), (300, 4), (5_000, 4)]
+        {
+            assert_eq!(level(&[header(100, 0), header(7, 0), header(now, 0)], 0), expected, "{now}");
+        }
+        assert_eq!(level(&[header(0, 0), header(0, 0)], 0), 0);
+        assert_eq!(level(&[header(0, 0), header(1, 0)], 0), 4);
+        for (waiting, expected) in [(0, 0), (1, 1), (3, 3), (4, 4), (5, 4), (usize::MAX, 4)] {
+            assert_eq!(level(&[], waiting), expected);
+        }
+        assert_eq!(level(&[header(1, 1_000), header(9, 1_000)], 9), 12);
+    }
+
+    #[test]
+    fn at_a_jobs_end_and_in_silence_gas_may_take_more() {
+        // Half of 114,000 is the gas of one row.
+        for (value, goes) in [(113_999, false), (114_000, true)] {
+            let over = HeldVoucher { job_over: true, ..held(1, value, 1000) };
+            let silent = HeldVoucher { heard_at: Some(Timestamp(NOW.0 - 50)), ..held(1, value, 1000) };
+            let heard = HeldVoucher { heard_at: Some(Timestamp(NOW.0 - 49)), ..held(1, value, 1000) };
+            assert_eq!(of(&[over]).claims.first().map(|claim| claim.why), goes.then_some(Why::JobOver));
+            assert_eq!(of(&[silent]).claims.first().map(|claim| claim.why), goes.then_some(Why::Silent));
+            assert!(of(&[heard]).claims.is_empty());
+            assert!(matches!(waits(&of(&[heard])), Wait::FeeTooHigh { .. }));
+        }
+        // The least does not hold then, and the share is never less than in the middle of the job.
+        let least = ClaimPolicy { min_value: Amount::MAX, max_fee_bps_at_end: 0, ..POLICY };
+        let over = HeldVoucher { job_over: true, ..held(1, 570_000, 1000) };
+        assert_eq!(only(plan(NOW, &[over], &[], &CALM, &least)).why, Why::JobOver);
+        // What expires says so first.
+        let both = HeldVoucher { job_over: true, heard_at: Some(Timestamp(0)), ..held(1, 570_000, 100) };
+        assert_eq!(only(of(&[both])).why, Why::Expiring);
+        let ended = HeldVoucher { heard_at: Some(Timestamp(0)), ..over };
+        assert_eq!(only(of(&[ended])).why, Why::JobOver);
+    }
+
+    #[test]
+    fn one_row_for_each_channel_and_as_few_calls_as_the_gas_cap_allows() {
+        let mut all: Vec<_> = (0..2_500_u16).map(|payer| held(payer, 400_000, 1000)).collect();
         all.push(held(3, 300_000, 1000));
         let mut other = held(7, 900_000, 1000);
         other.signed.voucher.payee = Address::repeat_byte(8);
         all.push(other);
-        let claims = decide(NOW, &all, &GAS, &POLICY);
-        assert_eq!(claims.iter().map(|claim| claim.vouchers.len()).collect::<Vec<_>>(), vec![1, 100, 100, 50]);
+        let claims = of(&all).claims;
+        assert_eq!(claims.iter().map(|claim| claim.vouchers().len()).collect::<Vec<_>>(), vec![1, 1_071, 1_071, 358]);
         assert_eq!(claims[0].payee, Address::repeat_byte(8));
         let total: u128 = claims.iter().skip(1).map(|claim| claim.value.get()).sum();
-        assert_eq!(total, 250 * 400_000);
+        assert_eq!(total, 2_500 * 400_000);
+        assert!(claims.iter().all(|claim| claim.gas <= MAX_TX_GAS));
+        assert_eq!(claims[1].gas, 45_000 + 1_071 * 12_000);
+        let bytes = crate::ops::claim_records(claims[1].vouchers()).len();
+        assert!(u64::try_from(bytes).unwrap() <= MAX_CALL_BYTES);
+    }
+
+    #[test]
+    fn sym_08_a_quorum_is_settled_when_the_requestor_is_silent_and_it_is_worth_its_gas() {
+        let with = |quorums: &[HeldQuorum], vouchers: &[HeldVoucher]| plan(NOW, vouchers, quorums, &CALM, &POLICY);
+        // Two rows cost 70,000: half of 140,000. Three cost 88,000.
+        let claim = only(with(&[quorum(140_000, 2)], &[]));
+        assert_eq!((claim.call.clone(), claim.why), (Call::Settle(OrderDigest::from_bytes([4; 32])), Why::Silent));
+        assert_eq!((claim.value.get(), claim.gas, claim.fee.get()), (140_000, 70_000, 70_000));
+        assert_eq!(claim.entries[0].order, Some(OrderDigest::from_bytes([4; 32])));
+        assert_eq!((claim.entries[0].reason, claim.entries[0].place), (Why::Silent, quorum(0, 2).place()));
+        assert!(claim.vouchers().is_empty());
+        assert!(matches!(waits(&with(&[quorum(139_999, 2)], &[])), Wait::FeeTooHigh { .. }));
+        assert_eq!(only(with(&[quorum(176_000, 3)], &[])).gas, 88_000);
+        // Not before its turn, unless there is no time left.
+        let early = HeldQuorum { turn_at: NOW.plus_secs(1), ..quorum(140_000, 2) };
+        assert_eq!(waits(&with(&[early], &[])), Wait::NotItsTurn { at: NOW.plus_secs(1) });
+        let last = HeldQuorum { settle_by: NOW.plus_secs(20), ..early };
+        assert_eq!(only(with(&[last], &[])).why, Why::Expiring);
+        let almost = HeldQuorum { settle_by: NOW.plus_secs(21), ..early };
+        assert!(matches!(waits(&with(&[almost], &[])), Wait::NotItsTurn { .. }));
+        let poor = HeldQuorum { total: Amount::from_u64(70_000), ..last };
+        assert_eq!(waits(&with(&[poor], &[])), Wait::BelowItsGas { fee: Amount::from_u64(70_000) });
+        // Settle-by itself is still in time.
+        let due = HeldQuorum { settle_by: NOW, ..quorum(140_000, 2) };
+        assert_eq!(only(with(&[due], &[])).why, Why::Expiring);
+        let gone = HeldQuorum { settle_by: Timestamp(NOW.0 - 1), ..due };
+        assert_eq!(waits(&with(&[gone], &[])), Wait::TooLate);
+        // A voucher that pays as much is the cheaper way.
+        let covered = with(&[quorum(140_000, 2)], &[held(1, 140_000, 1_000)]);
+        assert!(covered.waiting.iter().any(|entry| entry.order.is_some() && entry.reason == Wait::NothingToCollect));
+        let above = with(&[quorum(280_000, 2)], &[held(1, 140_000, 1_000)]);
+        assert_eq!(above.claims[0].value.get(), 140_000);
+        let old = HeldQuorum { epoch: 1, ..quorum(140_000, 2) };
+        assert_eq!(waits(&with(&[old], &[])), Wait::NothingToCollect);
+    }
+
+    #[test]
+    fn of_two_vouchers_of_a_channel_the_better_counts_in_any_order() {
+        let (low, high) = (held(1, 570_000, 1000), held(1, 580_000, 1000));
+        for vouchers in [[low, high], [high, low]] {
+            let claim = only(of(&vouchers));
+            assert_eq!((claim.value.get(), claim.vouchers()), (580_000, &[high.signed][..]));
+        }
+        // Another lane, payer or payee is another channel.
+        let mut lane = low;
+        lane.signed.voucher.lane = Royalty::NONE.lane(1);
+        assert_eq!(only(of(&[low, lane])).vouchers().len(), 2);
+        // Both clamped to the earmark: the larger still pays more after a top-up.
+        let (less, more) = (held(1, 20_000_000, 1000), held(1, 30_000_000, 1000));
+        for vouchers in [[less, more], [more, less]] {
+            assert_eq!(only(of(&vouchers)).vouchers(), &[more.signed][..]);
+        }
     }
 
     #[test]
@@ -251,6 +776,143 @@ mod tests {
         assert_eq!(tiny.fee_up(0), Amount::ZERO);
         let huge = GasPrice { wei_per_gas: u128::MAX, base_per_ether: Amount::MAX };
         assert_eq!(huge.fee_up(u64::MAX), Amount::MAX);
-        assert!(decide(NOW, &[held(1, u64::MAX, 0)], &huge, &POLICY).is_empty());
+        let market = Market { gas: huge, congestion: Congestion(12) };
+        assert!(plan(NOW, &[held(1, u64::MAX, 0)], &[quorum(u64::MAX, 255)], &market, &POLICY).claims.is_empty());
+        assert_eq!(of(&[]), Plan::default());
+    }
+
+    #[test]
+    fn the_policy_as_it_comes() {
+        let policy = ClaimPolicy::default();
+        assert_eq!((policy.max_fee_bps, policy.max_fee_bps_at_end, policy.min_value), (500, 2_000, Amount::ZERO));
+        assert_eq!((policy.silence_secs, policy.before_expiry_margin_secs), (21_600, 86_400));
+        assert_eq!(policy.before_settle_margin_secs, 1_800);
+    }
+
+    /// Amounts around what makes a difference.
+    fn edges() -> impl Strategy<Value = u64> {
+        let around = |value: u64| [value.saturating_sub(1), value, value.saturating_add(1)];
+        let edges: Vec<u64> = [0, 12_000, 57_000, 69_000, 100_000, 114_000, 570_000, 690_000, 10_000_000, u64::MAX]
+            .into_iter()
+            .flat_map(around)
+            .collect();
+        prop_oneof![4 => select(edges), 1 => any::<u64>()]
+    }
+
+    prop_compose! {
+        fn any_held()(
+            payer in 0..6_u16, payee in 8..10_u8, lane in 0..2_u16, cumulative in edges(), claimed in edges(),
+            epoch in 1..3_u32, expires in select(vec![0, 1, 99, 100, 101, 399, 400, 401, 10_000]),
+            job_over in any::<bool>(), heard in select(vec![None, Some(0), Some(49), Some(50), Some(51)]),
+            sign in any::<u8>(),
+        ) -> HeldVoucher {
+            let mut one = held(payer, cumulative, expires);
+            one.signed.voucher.payee = Address::repeat_byte(payee);
+            one.signed.voucher.lane = Royalty::NONE.lane(lane);
+            one.signed.voucher.epoch = epoch;
+            one.signed.signature = Signature::from_bytes([sign; 64]);
+            one.channel.claimed = Amount::from_u64(claimed % 10_000_001);
+            one.job_over = job_over;
+            one.heard_at = heard.map(|ago| Timestamp(NOW.0 - ago));
+            one
+        }
+    }
+
+    prop_compose! {
+        fn any_quorum()(
+            payer in 0..6_u16, total in edges(), rows in 2..9_u8, epoch in 1..3_u32,
+            due in -2..1_000_i64, turn in -2..3_i64,
+        ) -> HeldQuorum {
+            let at = |offset: i64| Timestamp(NOW.0.saturating_add_signed(offset));
+            let like = held(payer, 0, 1_000);
+            HeldQuorum { payer: like.payer, epoch, settle_by: at(due), turn_at: at(turn), ..quorum(total, rows) }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn l11_no_plan_wastes_money_or_forgets_an_entry(
+            vouchers in prop::collection::vec(any_held(), 0..12),
+            quorums in prop::collection::vec(any_quorum(), 0..4),
+            level in 0..=12_u64,
+            wei in select(vec![0, 1_u128, 999_999_999, 1_000_000_000, 1_000_000_001, u128::MAX]),
+        ) {
+            // One state for each channel, as the chain has one.
+            let mut vouchers = vouchers;
+            let mut states: BTreeMap<Place, ChannelState> = BTreeMap::new();
+            for one in &mut vouchers {
+                one.channel = *states.entry(one.place()).or_insert(one.channel);
+            }
+            let market = Market { gas: GasPrice { wei_per_gas: wei, ..GAS }, congestion: Congestion(level) };
+            let found = plan(NOW, &vouchers, &quorums, &market, &POLICY);
+            let price = |gas| market.gas.fee_up(gas);
+
+            for claim in &found.claims {
+                prop_assert_eq!(claim.fee, price(claim.gas));
+                prop_assert!(claim.gas <= MAX_TX_GAS && claim.value > Amount::ZERO);
+                prop_assert_eq!(Amount::checked_sum(claim.entries.iter().map(|entry| entry.value)).unwrap(), claim.value);
+                prop_assert_eq!(claim.entries.iter().map(|entry| entry.reason).min(), Some(claim.why));
+                let share = U256::from(claim.fee.get()) * U256::from(10_000);
+                let of_value = |bps: u64| U256::from(claim.value.get()) * U256::from(bps);
+                match claim.why {
+                    Why::Expiring => prop_assert!(claim.value > claim.fee),
+                    Why::JobOver | Why::Silent => prop_assert!(share <= of_value(5_000)),
+                    Why::Worth => prop_assert!(share <= of_value(1_000) && claim.value >= POLICY.min_value),
+                }
+                if let Call::Claim(rows) = &claim.call {
+                    prop_assert!(rows.len() <= MAX_ROWS && rows.len() == claim.entries.len());
+                    prop_assert!(rows.iter().all(|row| row.voucher.payee == claim.payee));
+                    prop_assert!(claim.entries.iter().all(|entry| entry.value > price(ROW_GAS)));
+                }
+            }
+            // Every channel once, with its best voucher's value; every order once.
+            let mut seen: BTreeMap<Place, Amount> = BTreeMap::new();
+            let sent = found.claims.iter().flat_map(|claim| &claim.entries).map(|entry| (entry.place, entry.order, entry.value));
+            let kept = found.waiting.iter().map(|entry| (entry.place, entry.order, entry.value));
+            let mut orders = 0;
+            for (place, order, value) in sent.chain(kept) {
+                if order.is_some() {
+                    orders += 1;
+                } else {
+                    prop_assert!(seen.insert(place, value).is_none());
+                }
+            }
+            prop_assert_eq!(orders, quorums.len());
+            let mut best: BTreeMap<Place, Amount> = BTreeMap::new();
+            for one in &vouchers {
+                let most = best.entry(one.place()).or_default();
+                *most = one.collectible().max(*most);
+            }
+            prop_assert_eq!(&seen, &best);
+            // What is about to expire and alone worth its call goes out.
+            let margin = POLICY.before_expiry_margin_secs * (4 + level) / 4;
+            for entry in found.waiting.iter().filter(|entry| entry.order.is_none()) {
+                let expiry = states[&entry.place].expiry;
+                prop_assert!(NOW.plus_secs(margin) < expiry || entry.value <= price(CLAIM_GAS + ROW_GAS));
+            }
+            // The order they are held in does not matter, nor does holding one twice.
+            let again: Vec<HeldVoucher> = vouchers.iter().rev().chain(&vouchers).copied().collect();
+            prop_assert_eq!(&plan(NOW, &again, &quorums, &market, &POLICY), &found);
+        }
+
+        #[test]
+        fn l11_more_congestion_never_holds_a_claim_back(
+            vouchers in prop::collection::vec(any_held(), 0..8), level in 0..12_u64,
+        ) {
+            let sent = |level| {
+                let market = Market { congestion: Congestion(level), ..CALM };
+                let found = plan(NOW, &vouchers, &[], &market, &POLICY);
+                let entries = found.claims.iter().flat_map(|claim| &claim.entries);
+                entries.map(|entry| entry.place).collect::<std::collections::BTreeSet<_>>()
+            };
+            let (calm, busy) = (sent(level), sent(level + 1));
+            // A call that grows by pressing rows may carry less of what was worth it, never none of what presses.
+            let pressed = vouchers.iter().filter(|one| one.channel.expiry <= NOW.plus_secs(100)).map(HeldVoucher::place);
+            for place in pressed {
+                prop_assert!(!calm.contains(&place) || busy.contains(&place));
+            }
+        }
     }
 }

@@ -1,13 +1,14 @@
 //! The vault's events, read in bounded ranges that can be resumed. Whoever
 //! follows them re-derives its state from the chain and never patches it.
 
-use crate::{ChainError, VaultView};
+use crate::{ChainError, TransportFault, VaultView, rpc::parse};
 use alloy::{
     primitives::{Address, B256, U64},
     rpc::types::Log,
     sol_types::{SolEvent, SolEventInterface},
 };
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use symbolon_contracts::vault::{self, VaultEvents};
 use symbolon_primitives::{Amount, OrderDigest};
 
@@ -16,6 +17,9 @@ pub const MAX_PAGE_EVENTS: usize = 10_000;
 
 /// How many blocks are asked for at once; halved when an endpoint finds it too many.
 const SPAN_BLOCKS: u64 = 2_000;
+
+/// How many blocks with events are looked up to see that they are of the chain.
+const CHECKED_BLOCKS: usize = 32;
 
 /// The longest peer id, signature or address list believed of a registration, in bytes.
 pub const MAX_REGISTRATION_BYTES: usize = 1024;
@@ -61,6 +65,18 @@ impl EventFilter {
             events: vec![vault::Opened::SIGNATURE_HASH, vault::Released::SIGNATURE_HASH],
             indexed: [Some(key.into_word()), None, None],
         }
+    }
+
+    /// Openings and top-ups of one payer key.
+    #[must_use]
+    pub fn openings_of(key: Address) -> Self {
+        Self { indexed: [Some(key.into_word()), None, None], ..Self::openings() }
+    }
+
+    /// Openings and top-ups of everybody. Payees stand in the words.
+    #[must_use]
+    pub fn openings() -> Self {
+        Self { events: vec![vault::Opened::SIGNATURE_HASH], ..Self::default() }
     }
 
     /// Registrations of providers.
@@ -129,6 +145,15 @@ pub struct Registration {
     pub block: u64,
 }
 
+/// Whether fewer blocks at once may get an answer.
+fn asks_for_less(error: &ChainError) -> bool {
+    match error {
+        ChainError::Refused { .. } => true,
+        ChainError::Unreachable { source, .. } => matches!(**source, TransportFault::TooLarge { .. }),
+        _ => false,
+    }
+}
+
 impl VaultView {
     /// Events of the blocks `from` to `to`, both included. Ends early, at a
     /// block's edge, after [`MAX_PAGE_EVENTS`]; read on from `next` until it is
@@ -148,21 +173,58 @@ impl VaultView {
                 "toBlock": U64::from(last),
                 "topics": filter.topics(),
             }]);
-            let logs: Vec<Log> = match self.chain().rpc().request("eth_getLogs", query).await {
-                // "Too many blocks" and "too many results" have no code of their own.
-                Err(ChainError::Refused { .. }) if span > 1 => {
+            let range = (page.next, last);
+            let read = |_: &str, value| self.events_of(filter, parse("eth_getLogs", value)?, range);
+            let found = match self.chain().rpc().ask(self.chain().trust(), "eth_getLogs", &query, read).await {
+                // "Too many blocks", "too many results" and "too large" have no code of their own.
+                Err(error) if span > 1 && asks_for_less(&error) => {
                     span /= 2;
                     continue;
                 }
                 answer => answer?,
             };
-            for log in &logs {
-                page.events.extend(self.event_of(filter, log, page.next, last)?);
-            }
+            self.check_blocks(&found).await?;
+            page.events.extend(found);
             page.next = last.saturating_add(1);
         }
-        page.events.sort_by_key(|event| (event.block, event.index));
         Ok(page)
+    }
+
+    /// The logs as events in the order of the chain, each once, whatever order
+    /// they were shown in.
+    fn events_of(
+        &self,
+        filter: &EventFilter,
+        logs: Vec<Log>,
+        range: (u64, u64),
+    ) -> Result<Vec<ChainEvent>, ChainError> {
+        let mut events = Vec::with_capacity(logs.len());
+        for log in &logs {
+            events.extend(self.event_of(filter, log, range.0, range.1)?);
+        }
+        events.sort_by_key(|event: &ChainEvent| (event.block, event.index));
+        events.dedup();
+        // Two events in one place, or two blocks of one number.
+        let torn = events.windows(2).any(|pair| match pair {
+            [a, b] => a.block == b.block && (a.index == b.index || a.block_hash != b.block_hash),
+            _ => false,
+        });
+        if torn { Err(ChainError::BadAnswer { method: "eth_getLogs" }) } else { Ok(events) }
+    }
+
+    /// Whether events stand in blocks of the chain: the newest
+    /// [`CHECKED_BLOCKS`] of them, where a single endpoint tells of them.
+    async fn check_blocks(&self, events: &[ChainEvent]) -> Result<(), ChainError> {
+        if self.chain().endpoint_count() > 1 {
+            return Ok(());
+        }
+        let blocks: BTreeMap<u64, B256> = events.iter().map(|event| (event.block, event.block_hash)).collect();
+        for (number, hash) in blocks.into_iter().rev().take(CHECKED_BLOCKS) {
+            if self.chain().block(number).await?.hash != hash {
+                return Err(ChainError::BadAnswer { method: "eth_getLogs" });
+            }
+        }
+        Ok(())
     }
 
     /// The log as an event; nothing when a newer vault emitted it, an error when

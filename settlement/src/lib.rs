@@ -2,13 +2,14 @@
 //! what is owed.
 //!
 //! - [`chain`] reads: the head, a block at a depth, channels, accounts, logs
-//!   (SYM-26). Several endpoints, each with a deadline, none of them trusted
-//!   with more than an answer that can be checked.
+//!   (SYM-26). Several endpoints, each with a deadline; more than half have to
+//!   give the same answer ([`rpc`]).
+//! - [`follow`] keeps up with events and channels over reorganisations.
 //! - [`tx`] writes: one nonce authority for a key, every intent journalled
-//!   before it is sent, replaced when it is stuck, the same transaction after a
-//!   restart.
+//!   before it is sent, replaced when it is stuck, sent again when it is lost,
+//!   the same transaction after a restart.
 //! - [`ops`] builds the intents: one function for each call of the vault.
-//! - [`claims`] decides, as a pure function, which vouchers to claim now.
+//! - [`claims`] plans, as a pure function, what to claim and settle now, and why.
 //! - [`contract_error`] turns what a contract refused into a sentence.
 //! - [`payments`] reads which transaction paid what.
 //! - [`census`] counts what happened, for reports.
@@ -24,18 +25,30 @@ pub mod chain;
 pub mod claims;
 pub mod contract_error;
 pub mod deploy;
+mod error;
 pub mod events;
+mod fees;
+pub mod follow;
+mod health;
 pub mod intent;
 pub mod ops;
 pub mod payments;
+mod pilot;
 pub mod rpc;
+mod transport;
 pub mod tx;
 
 pub use chain::{AccountState, ChainView, ChannelState, Depth, KeyOwner, VaultView};
-pub use claims::{Claim, ClaimPolicy, GasPrice, HeldVoucher, decide};
+pub use claims::{
+    Call, Claim, ClaimPolicy, Congestion, Entry, GasPrice, HeldQuorum, HeldVoucher, Market, Place, Plan, Wait, Why,
+    plan,
+};
 pub use contract_error::ContractError;
+pub use error::{ChainError, Said};
 pub use events::{ChainEvent, EventFilter, EventPage, Registration, amounts_of_words};
+pub use follow::{ChannelBook, Cursor, Follower, Mark, Party, Step};
 pub use intent::{Intent, IntentKind};
 pub use payments::{Instrument, Payment};
-pub use rpc::{ChainConfig, ChainError, Header};
-pub use tx::{Receipt, TxConfig, TxError, TxHandle, TxManager};
+pub use rpc::{ChainConfig, EndpointStatus, Header};
+pub use transport::TransportFault;
+pub use tx::{MAX_TX_GAS, PendingTx, Receipt, TxConfig, TxError, TxHandle, TxManager};

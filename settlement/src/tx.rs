@@ -2,32 +2,31 @@
 //!
 //! An intent is journalled before anything of it leaves the process, signed
 //! under one nonce for good, and the same transaction after a restart (L10).
-//! When it is stuck it is replaced at a higher fee, up to a cap. What it never
-//! does: choose what to send, or send one intent twice under two nonces while
-//! the first can still be mined.
+//! When it is stuck it is replaced at a higher fee, up to caps; when the pool or
+//! a reorganisation loses it, it is sent again. What it never does: choose what
+//! to send, or send one intent twice under two nonces while the first can still
+//! be mined. [`crate::fees`] has the arithmetic, [`crate::pilot`] the way of one
+//! intent.
 
-use crate::{ChainError, ChainView, ContractError, Intent, IntentKind};
-use alloy::{
-    consensus::{SignableTransaction, Transaction, TxEip1559, TxEnvelope},
-    eips::{Decodable2718, Encodable2718},
-    primitives::{Address, B256, Signature as EvmSignature, TxKind, U64},
+use crate::{
+    ChainError, ChainView, ContractError, Intent, IntentKind,
+    pilot::{self, Flight, Shared},
 };
-use serde_json::json;
+use alloy::primitives::{Address, B256};
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use symbolon_primitives::{Signer, Timestamp};
-use symbolon_store::{GasTotal, StoreError, StoreHandle, TxAttempt, TxIntent, TxOutcome, TxPlan, TxState, Write};
+use symbolon_store::{GasTotal, StoreError, StoreHandle, TxIntent, TxState, Write};
 use tokio::{sync::watch, task::JoinSet};
 
-/// How deep another transaction under our nonce has to be before ours is given
-/// a new one: endpoints behind one address may differ by a block or two.
-const NONCE_TAKEN_BLOCKS: u64 = 3;
-
 /// The most gas one transaction may ask for (EIP-7825).
-const MAX_TX_GAS: u64 = 1 << 24;
+pub const MAX_TX_GAS: u64 = 1 << 24;
 
 /// How patient and how generous the manager is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +35,22 @@ pub struct TxConfig {
     pub max_fee_per_gas: u128,
     /// The tip for one gas where the endpoint suggests none, in wei.
     pub tip_per_gas: u128,
+    /// The most believed of an endpoint's suggestion, in wei.
+    pub max_tip_per_gas: u128,
+    /// The most that one transaction may cost, in wei.
+    pub max_tx_wei: u128,
+    /// The most that all transactions of 24 hours may cost, in wei; those under
+    /// way count with the most they can cost.
+    pub max_day_wei: u128,
     /// How long a transaction may wait before it is replaced.
     pub replace_after: Duration,
     /// How often the chain is asked for it.
     pub poll: Duration,
     /// How many blocks, its own included, make it confirmed; at least 1.
     pub confirmations: u64,
+    /// How many blocks beyond that a transaction is watched, and sent again if
+    /// a reorganisation takes it away. Its end is journalled after them.
+    pub watched_blocks: u64,
     /// Gas asked for beyond the estimate, in percent.
     pub gas_margin_percent: u64,
 }
@@ -51,9 +60,13 @@ impl Default for TxConfig {
         Self {
             max_fee_per_gas: 500_000_000_000,
             tip_per_gas: 1_000_000_000,
+            max_tip_per_gas: 50_000_000_000,
+            max_tx_wei: 1_000_000_000_000_000_000,
+            max_day_wei: 5_000_000_000_000_000_000,
             replace_after: Duration::from_secs(60),
             poll: Duration::from_secs(1),
             confirmations: 1,
+            watched_blocks: 64,
             gas_margin_percent: 25,
         }
     }
@@ -100,6 +113,43 @@ pub enum TxError {
         /// What the next block asks, with the tip.
         need: u128,
     },
+    /// It could cost more than one transaction may.
+    #[error("the transaction may cost {need} wei, the cap of one is {have}")]
+    TxAboveCap {
+        /// The cap.
+        have: u128,
+        /// The most it could cost.
+        need: u128,
+    },
+    /// It could cost more than is left for these 24 hours.
+    #[error("the transaction may cost {need} wei, of the cap of 24 hours {have} are left")]
+    DayAboveCap {
+        /// What is left.
+        have: u128,
+        /// The most it could cost.
+        need: u128,
+    },
+    /// It needs more gas than a transaction may have.
+    #[error("the transaction needs more gas than the {have} that one may have")]
+    OverGasCap {
+        /// The cap (EIP-7825).
+        have: u64,
+    },
+    /// Another transaction of this key waits under the nonce it has to use.
+    #[error("nonce {nonce} is held by another transaction of this key")]
+    NonceContested {
+        /// The nonce.
+        nonce: u64,
+    },
+    /// It was cancelled: a transaction without effect was mined in its place.
+    #[error("the intent was cancelled")]
+    Cancelled,
+    /// There is no such intent, or it is over.
+    #[error("no intent {id} is under way")]
+    NotUnderWay {
+        /// The intent.
+        id: B256,
+    },
     /// The endpoint will not take the transaction.
     #[error("the endpoint refused the transaction: {message}")]
     NotAccepted {
@@ -131,7 +181,16 @@ impl TxError {
         match self {
             Self::WouldRevert(error) => error.hint(),
             Self::Reverted { error, .. } => error.hint(),
-            Self::FeeAboveCap { .. } => Some("wait for lower fees, or raise the cap"),
+            Self::FeeAboveCap { .. } => Some("wait for lower fees, or raise the cap of the fee"),
+            Self::TxAboveCap { .. } => Some("wait for lower fees, or raise the cap of one transaction"),
+            Self::DayAboveCap { .. } => Some("wait until earlier costs are a day old, or raise the cap of a day"),
+            Self::OverGasCap { .. } => Some("do it in several transactions with fewer rows each"),
+            Self::NonceContested { .. } => {
+                Some("another program uses this key: wait until its transaction is mined, and give each its own key")
+            }
+            Self::FailedBefore | Self::Cancelled => Some("if it is still wanted, do it again under a fresh tag"),
+            Self::Stopped => Some("start again: the journal has it, and it is taken up from there"),
+            Self::BadJournal { .. } => Some("a newer version wrote the journal: use that one"),
             Self::NotAccepted { message } if message.to_ascii_lowercase().contains("insufficient funds") => {
                 Some("the account needs ether for gas")
             }
@@ -141,7 +200,7 @@ impl TxError {
     }
 }
 
-type Outcome = Result<Receipt, TxError>;
+pub(crate) type Outcome = Result<Receipt, TxError>;
 
 /// A submitted intent. Dropping it changes nothing: the manager goes on.
 #[derive(Clone, Debug)]
@@ -173,15 +232,31 @@ impl TxHandle {
     }
 }
 
-struct Shared {
-    chain: ChainView,
-    signer: Arc<dyn Signer + Send + Sync>,
-    store: StoreHandle,
-    config: TxConfig,
-    /// Held while a nonce is chosen, signed, journalled and sent. Knows the
-    /// nonces in flight that the journal could not take.
-    nonces: tokio::sync::Mutex<BTreeSet<u64>>,
-    live: Mutex<BTreeMap<B256, watch::Receiver<Option<Outcome>>>>,
+/// An intent under way, for whoever looks after the node.
+#[derive(Clone, Debug)]
+pub struct PendingTx {
+    /// Its name in the journal.
+    pub id: B256,
+    /// What it is for.
+    pub kind: IntentKind,
+    /// The nonce it holds.
+    pub nonce: u64,
+    /// When it was first signed.
+    pub since: Timestamp,
+    /// How many transactions were signed for it: each after the first raised the fee.
+    pub attempts: usize,
+    /// The block it is mined in, and only watched any more.
+    pub mined_in: Option<u64>,
+    /// What keeps it from being mined, as far as it is known.
+    pub trouble: Option<TxError>,
+}
+
+/// What a manager knows of a flight from outside.
+#[derive(Clone)]
+pub(crate) struct Live {
+    pub(crate) outcome: watch::Receiver<Option<Outcome>>,
+    pub(crate) cancel: Arc<AtomicBool>,
+    pub(crate) seen: Arc<Mutex<PendingTx>>,
 }
 
 /// Sends intents of one key. Cheap to clone; work under way stops when the
@@ -202,22 +277,11 @@ impl std::fmt::Debug for TxManager {
     }
 }
 
-/// One intent on its way.
-struct Flight {
-    id: B256,
-    intent: Intent,
-    nonce: u64,
-    attempts: Vec<TxAttempt>,
-    journalled: bool,
-}
-
 impl TxManager {
     /// A manager of `signer`'s nonces, with its journal in `store`.
     #[must_use]
     pub fn new(chain: ChainView, signer: Arc<dyn Signer + Send + Sync>, store: StoreHandle, config: TxConfig) -> Self {
-        let shared =
-            Shared { chain, signer, store, config, nonces: tokio::sync::Mutex::default(), live: Mutex::default() };
-        Self { shared: Arc::new(shared), tasks: Arc::default() }
+        Self { shared: Arc::new(Shared::new(chain, signer, store, config)), tasks: Arc::default() }
     }
 
     /// Whose transactions these are.
@@ -268,16 +332,16 @@ impl TxManager {
         let shared = &self.shared;
         let id = intent.id(shared.chain.chain_id(), self.sender());
         let mut unjournalled = shared.nonces.lock().await;
-        if let Some(outcome) = lock(&shared.live).get(&id) {
-            return Ok(TxHandle { id, outcome: outcome.clone() });
+        if let Some(live) = lock(&shared.live).get(&id) {
+            return Ok(TxHandle { id, outcome: live.outcome.clone() });
         }
         let stored = shared.store.read(|view| view.tx(id))?;
         let flight = match stored {
             Some(stored) if stored.state.is_final() => return Ok(TxHandle::settled(id, outcome_of(&stored))),
             Some(TxIntent { state: TxState::Sent, nonce: Some(nonce), attempts, .. }) => {
-                let flight = Flight { id, intent, nonce, attempts, journalled: true };
+                let mut flight = Flight::new(id, intent, nonce, attempts, true);
                 // It may never have been sent; sending it again changes nothing.
-                shared.rebroadcast(&flight).await;
+                shared.rebroadcast(&mut flight).await;
                 flight
             }
             Some(stored) => shared.launch(id, intent, stored.attempts, true, &mut unjournalled).await?,
@@ -307,7 +371,7 @@ impl TxManager {
         self.submit(intent).await?.wait().await
     }
 
-    /// Gas of everything mined so far, by the names of the kinds.
+    /// Gas of everything whose end is journalled, by the names of the kinds.
     ///
     /// # Errors
     /// [`StoreError`] when the journal does not read.
@@ -315,321 +379,63 @@ impl TxManager {
         self.shared.store.read(|view| view.gas_by_kind(self.shared.chain.chain_id()))
     }
 
+    /// Everything under way, by nonce.
+    #[must_use]
+    pub fn pending(&self) -> Vec<PendingTx> {
+        let mut pending: Vec<PendingTx> =
+            lock(&self.shared.live).values().map(|live| lock(&live.seen).clone()).collect();
+        pending.sort_by_key(|pending| pending.nonce);
+        pending
+    }
+
+    /// What may still be spent in these 24 hours, in wei.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the journal does not read.
+    pub fn left_today(&self) -> Result<u128, StoreError> {
+        self.shared.left_today(None)
+    }
+
+    /// Puts a transaction without effect in the place of an intent: a transfer
+    /// of nothing to the sender, under its nonce, at a higher fee. Whichever of
+    /// the two is mined counts: the handle then tells [`TxError::Cancelled`], or
+    /// that it happened after all.
+    ///
+    /// # Errors
+    /// [`TxError::NotUnderWay`] when there is nothing to cancel.
+    pub async fn cancel(&self, id: B256) -> Result<TxHandle, TxError> {
+        let shared = &self.shared;
+        let _nonces = shared.nonces.lock().await;
+        if let Some(live) = lock(&shared.live).get(&id) {
+            live.cancel.store(true, Ordering::Release);
+            return Ok(TxHandle { id, outcome: live.outcome.clone() });
+        }
+        match shared.store.read(|view| view.tx(id))? {
+            // Nothing of it ever left.
+            Some(stored) if stored.state == TxState::Planned && stored.attempts.is_empty() => {
+                let end = Write::FinishTx { id, succeeded: false, outcome: None, at: now() };
+                shared.store.write(vec![end]).await?;
+                Ok(TxHandle::settled(id, Err(TxError::Cancelled)))
+            }
+            _ => Err(TxError::NotUnderWay { id }),
+        }
+    }
+
     fn fly(&self, flight: Flight) -> TxHandle {
         let id = flight.id;
         let (publish, outcome) = watch::channel(None);
-        lock(&self.shared.live).insert(id, outcome.clone());
+        let (cancel, seen) = (Arc::default(), Arc::new(Mutex::new(flight.pending())));
+        let live = Live { outcome: outcome.clone(), cancel: Arc::clone(&cancel), seen: Arc::clone(&seen) };
+        lock(&self.shared.live).insert(id, live);
         let shared = Arc::clone(&self.shared);
         let mut tasks = lock(&self.tasks);
         while tasks.try_join_next().is_some() {}
         tasks.spawn(async move {
-            let result = shared.drive(flight).await;
+            let result = shared.drive(flight, &publish, &cancel, &seen).await;
             lock(&shared.live).remove(&id);
-            publish.send_replace(Some(result));
+            publish.send_if_modified(|outcome| outcome.is_none() && outcome.replace(result).is_none());
         });
         TxHandle { id, outcome }
-    }
-}
-
-impl Shared {
-    /// Runs the intent without sending it.
-    async fn check(&self, intent: &Intent) -> Result<(), TxError> {
-        match self.chain.simulate(self.signer.address(), intent).await {
-            Ok(_) => Ok(()),
-            Err(ChainError::Reverted(error)) => Err(TxError::WouldRevert(error)),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Journals an intent. Whether it is in the journal: one that only collects
-    /// goes out without it when the disk has failed.
-    async fn plan(&self, id: B256, intent: &Intent) -> Result<bool, TxError> {
-        let plan = TxPlan {
-            id,
-            chain_id: self.chain.chain_id(),
-            sender: self.signer.address(),
-            kind: intent.kind.name().to_owned(),
-            body: intent.to_bytes(),
-            at: now(),
-        };
-        match self.store.write(vec![Write::PlanTx(plan)]).await {
-            Ok(()) => Ok(true),
-            Err(error) if error.is_disk() && intent.kind.only_collects() => {
-                tracing::warn!(kind = %intent.kind, "the journal takes no more; collecting without it");
-                Ok(false)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Gives an intent a nonce and sends it for the first time under it.
-    async fn launch(
-        &self,
-        id: B256,
-        intent: Intent,
-        attempts: Vec<TxAttempt>,
-        journalled: bool,
-        unjournalled: &mut BTreeSet<u64>,
-    ) -> Result<Flight, TxError> {
-        let sender = self.signer.address();
-        // An attempt under a nonce that was given up may have been mined after all.
-        if let Some(nonce) = attempts.last().map(|attempt| attempt.nonce)
-            && self.mined(&attempts).await?.is_some()
-        {
-            return Ok(Flight { id, intent, nonce, attempts, journalled });
-        }
-        let fees = self.fees().await?;
-        let gas = match self.chain.estimate_gas(sender, &intent).await {
-            Ok(gas) => gas,
-            Err(ChainError::Reverted(error)) => return Err(TxError::WouldRevert(error)),
-            // Most often: the account cannot pay for any gas.
-            Err(ChainError::Refused { message, .. }) => return Err(TxError::NotAccepted { message }),
-            Err(error) => return Err(error.into()),
-        };
-        let margin = gas.saturating_mul(self.config.gas_margin_percent) / 100;
-        let gas = gas.max(gas.saturating_add(margin).min(MAX_TX_GAS));
-        let pending = self.chain.transaction_count(sender, json!("pending")).await?;
-        let held = self.store.read(|view| view.highest_open_nonce(self.chain.chain_id(), sender))?;
-        let in_flight = held.max(unjournalled.last().copied());
-        let nonce = in_flight.map_or(pending, |highest| pending.max(highest.saturating_add(1)));
-        let mut flight = Flight { id, intent, nonce, attempts, journalled };
-        let attempt = self.sign(&flight, gas, fees);
-        self.record(&mut flight, attempt).await?;
-        match self.send(&flight).await {
-            Sent::Accepted | Sent::Unknown => {
-                if !flight.journalled {
-                    unjournalled.insert(nonce);
-                }
-                Ok(flight)
-            }
-            Sent::NonceTaken => {
-                self.requeue(&flight).await?;
-                Err(TxError::NotAccepted { message: "nonce too low".to_owned() })
-            }
-            Sent::Refused(message) => {
-                self.requeue(&flight).await?;
-                Err(TxError::NotAccepted { message })
-            }
-        }
-    }
-
-    fn sign(&self, flight: &Flight, gas_limit: u64, fees: Fees) -> TxAttempt {
-        let tx = TxEip1559 {
-            chain_id: self.chain.chain_id(),
-            nonce: flight.nonce,
-            gas_limit,
-            max_fee_per_gas: fees.max,
-            max_priority_fee_per_gas: fees.tip,
-            to: TxKind::Call(flight.intent.to),
-            value: flight.intent.value,
-            access_list: Default::default(),
-            input: flight.intent.data.clone(),
-        };
-        let signature = self.signer.sign(&tx.signature_hash().0);
-        let signed = tx.into_signed(EvmSignature::from_erc2098(signature.as_bytes()));
-        let hash = *signed.hash();
-        TxAttempt { hash, nonce: flight.nonce, raw: TxEnvelope::from(signed).encoded_2718(), at: now() }
-    }
-
-    /// Journals an attempt before it is sent.
-    async fn record(&self, flight: &mut Flight, attempt: TxAttempt) -> Result<(), TxError> {
-        if flight.journalled {
-            let write = Write::AddTxAttempt { id: flight.id, attempt: attempt.clone() };
-            match self.store.write(vec![write]).await {
-                Err(error) if error.is_disk() && flight.intent.kind.only_collects() => flight.journalled = false,
-                result => result?,
-            }
-        }
-        flight.attempts.push(attempt);
-        Ok(())
-    }
-
-    async fn requeue(&self, flight: &Flight) -> Result<(), TxError> {
-        if flight.journalled {
-            self.store.write(vec![Write::RequeueTx { id: flight.id, at: now() }]).await?;
-        }
-        Ok(())
-    }
-
-    async fn send(&self, flight: &Flight) -> Sent {
-        let Some(attempt) = flight.attempts.last() else { return Sent::Unknown };
-        match self.chain.send_raw(&attempt.raw).await {
-            Ok(_) => Sent::Accepted,
-            Err(ChainError::Refused { message, .. }) => sent_of(message),
-            // Lost on the way, maybe after it was taken.
-            Err(error) => {
-                tracing::debug!(%error, hash = %attempt.hash, "no word on whether the transaction was taken");
-                Sent::Unknown
-            }
-        }
-    }
-
-    async fn rebroadcast(&self, flight: &Flight) {
-        if let Sent::Refused(message) = self.send(flight).await {
-            tracing::warn!(kind = %flight.intent.kind, message, "the endpoint does not take the transaction again");
-        }
-    }
-
-    /// Fees for the next blocks: twice the base fee, so that it may double, and the tip.
-    async fn fees(&self) -> Result<Fees, TxError> {
-        let base = self.chain.head().await?.base_fee;
-        let cap = self.config.max_fee_per_gas;
-        let tip = self.chain.suggested_tip().await.unwrap_or(self.config.tip_per_gas);
-        let need = base.saturating_add(tip.min(self.config.tip_per_gas));
-        if need > cap {
-            return Err(TxError::FeeAboveCap { have: cap, need });
-        }
-        let max = base.saturating_mul(2).saturating_add(tip).min(cap);
-        Ok(Fees { max, tip: tip.min(max) })
-    }
-
-    /// The receipt of whichever attempt was mined.
-    async fn mined(&self, attempts: &[TxAttempt]) -> Result<Option<(Receipt, bool)>, ChainError> {
-        for attempt in attempts.iter().rev() {
-            if let Some(receipt) = self.chain.receipt(attempt.hash).await? {
-                let method = "eth_getTransactionReceipt";
-                let block = receipt.block_number.ok_or(ChainError::BadAnswer { method })?;
-                let gas_used = receipt.gas_used;
-                let fee_wei = u128::from(gas_used).saturating_mul(receipt.effective_gas_price);
-                let found = Receipt { hash: attempt.hash, gas_used, fee_wei, block };
-                return Ok(Some((found, receipt.status())));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Follows a transaction to its end.
-    async fn drive(&self, mut flight: Flight) -> Outcome {
-        let mut sent_at = Instant::now();
-        loop {
-            match self.step(&mut flight).await {
-                Ok(Some((receipt, succeeded))) => return self.finish(&flight, receipt, succeeded).await,
-                Ok(None) => {}
-                Err(error) if is_passing(&error) => {
-                    tracing::debug!(%error, kind = %flight.intent.kind, "looking again later");
-                }
-                Err(error) => return Err(error),
-            }
-            if sent_at.elapsed() >= self.config.replace_after {
-                match self.replace(&mut flight).await {
-                    Err(error) if !is_passing(&error) => return Err(error),
-                    Err(error) => tracing::debug!(%error, kind = %flight.intent.kind, "not replaced"),
-                    Ok(()) => {}
-                }
-                sent_at = Instant::now();
-            }
-            tokio::time::sleep(self.config.poll).await;
-        }
-    }
-
-    /// One look: mined and deep enough, or not. Gives the intent a new nonce
-    /// when another transaction took the old one for good.
-    async fn step(&self, flight: &mut Flight) -> Result<Option<(Receipt, bool)>, TxError> {
-        let beyond = self.config.confirmations.saturating_sub(1);
-        if let Some((receipt, succeeded)) = self.mined(&flight.attempts).await? {
-            let deep = beyond == 0 || self.chain.head().await?.number >= receipt.block.saturating_add(beyond);
-            return Ok(deep.then_some((receipt, succeeded)));
-        }
-        let head = self.chain.head().await?;
-        let deep = U64::from(head.number.saturating_sub(beyond.max(NONCE_TAKEN_BLOCKS)));
-        let used = self.chain.transaction_count(self.signer.address(), json!(deep)).await?;
-        if used <= flight.nonce {
-            return Ok(None);
-        }
-        // The nonce is used at that depth. It was used by one of ours if a
-        // receipt turned up since the first look.
-        if self.mined(&flight.attempts).await?.is_some() {
-            return Ok(None);
-        }
-        tracing::warn!(nonce = flight.nonce, kind = %flight.intent.kind, "another transaction took the nonce");
-        let mut unjournalled = self.nonces.lock().await;
-        unjournalled.remove(&flight.nonce);
-        self.requeue(flight).await?;
-        let (intent, attempts) = (flight.intent.clone(), flight.attempts.clone());
-        *flight = self.launch(flight.id, intent, attempts, flight.journalled, &mut unjournalled).await?;
-        Ok(None)
-    }
-
-    /// Signs the same transaction again at a higher fee, or sends the old one
-    /// again when the cap leaves no room.
-    async fn replace(&self, flight: &mut Flight) -> Result<(), TxError> {
-        let old = flight.attempts.last().and_then(|attempt| TxEnvelope::decode_2718(&mut attempt.raw.as_slice()).ok());
-        let market = self.fees().await;
-        if let Some(old) = old {
-            let raised = |fee: u128| fee.saturating_add(fee.div_ceil(8)).saturating_add(1);
-            let old_tip = old.max_priority_fee_per_gas().unwrap_or_default();
-            let market = market.unwrap_or(Fees { max: 0, tip: 0 });
-            let fees = Fees {
-                max: raised(old.max_fee_per_gas()).max(market.max),
-                tip: raised(old_tip).max(market.tip.min(self.config.max_fee_per_gas)),
-            };
-            if fees.max <= self.config.max_fee_per_gas && fees.tip <= fees.max {
-                let attempt = self.sign(flight, old.gas_limit(), fees);
-                tracing::info!(kind = %flight.intent.kind, nonce = flight.nonce, fee = fees.max, "replacing");
-                self.record(flight, attempt).await?;
-            }
-        }
-        self.rebroadcast(flight).await;
-        Ok(())
-    }
-
-    async fn finish(&self, flight: &Flight, receipt: Receipt, succeeded: bool) -> Outcome {
-        let Receipt { hash, block, gas_used, fee_wei } = receipt;
-        if flight.journalled {
-            let outcome = Some(TxOutcome { hash, block, gas_used, fee_wei });
-            let write = Write::FinishTx { id: flight.id, succeeded, outcome, at: now() };
-            if let Err(error) = self.store.write(vec![write]).await {
-                // The chain knows; the next start finds the receipt again.
-                tracing::error!(%error, %hash, "a mined transaction could not be journalled");
-            }
-        } else {
-            self.nonces.lock().await.remove(&flight.nonce);
-        }
-        if succeeded {
-            return Ok(receipt);
-        }
-        let before = block.saturating_sub(1);
-        let error = match self.chain.simulate_at(self.signer.address(), &flight.intent, before).await {
-            Err(ChainError::Reverted(error)) => error,
-            _ => ContractError::decode(&[]),
-        };
-        Err(TxError::Reverted { hash, block, error: Box::new(error) })
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Fees {
-    max: u128,
-    tip: u128,
-}
-
-/// What became of a transaction that was sent.
-enum Sent {
-    Accepted,
-    NonceTaken,
-    Refused(String),
-    Unknown,
-}
-
-/// Nodes agree on no codes here, only roughly on words.
-fn sent_of(message: String) -> Sent {
-    let words = message.to_ascii_lowercase();
-    let has = |word| words.contains(word);
-    if has("already known") || has("already imported") || has("known transaction") {
-        Sent::Accepted
-    } else if has("nonce too low") {
-        Sent::NonceTaken
-    } else {
-        Sent::Refused(message)
-    }
-}
-
-/// Whether the same may go better at the next look.
-fn is_passing(error: &TxError) -> bool {
-    match error {
-        TxError::Chain(ChainError::Reverted(_)) => false,
-        TxError::Chain(_) | TxError::FeeAboveCap { .. } => true,
-        _ => false,
     }
 }
 
@@ -644,16 +450,20 @@ fn outcome_of(stored: &TxIntent) -> Outcome {
     match (stored.state, receipt) {
         (TxState::Confirmed, Some(receipt)) => Ok(receipt),
         (_, Some(Receipt { hash, block, .. })) => {
+            let mined = stored.attempts.iter().find(|attempt| attempt.hash == hash);
+            if mined.is_some_and(|attempt| pilot::is_cancelling(attempt, stored.plan.sender)) {
+                return Err(TxError::Cancelled);
+            }
             Err(TxError::Reverted { hash, block, error: Box::new(ContractError::decode(&[])) })
         }
         _ => Err(TxError::FailedBefore),
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }

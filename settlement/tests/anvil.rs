@@ -15,7 +15,7 @@ use symbolon_settlement::{
     AccountState, ChainConfig, ChainError, ChainView, ContractError, Depth, EventFilter, GasPrice, HeldVoucher, Intent,
     IntentKind, TxConfig, TxError, TxManager, VaultView,
     anvil::{self, Anvil, AnvilConfig, AnvilError},
-    claims::{ClaimPolicy, decide},
+    claims::{ClaimPolicy, Congestion, Market, plan},
     deploy::{DeployError, Deployment, deploy},
     ops::{self, LaneEarmarks, QuorumRow, SignedVoucher, tag},
 };
@@ -111,7 +111,7 @@ impl World {
 }
 
 fn quick() -> TxConfig {
-    TxConfig { poll: Duration::from_millis(5), ..TxConfig::default() }
+    TxConfig { poll: Duration::from_millis(5), watched_blocks: 0, ..TxConfig::default() }
 }
 
 fn manager(view: &ChainView, key: &Key, store: &StoreHandle, config: TxConfig) -> TxManager {
@@ -130,13 +130,15 @@ async fn sym_09_a_voucher_signed_off_chain_is_claimed_on_chain() {
     assert_eq!(channel.expiry.0 / 86_400, (head.timestamp + 86_400) / 86_400);
     assert_eq!(world.account(payer.address()).await.balance, amount(600));
 
-    let held = HeldVoucher { payer: payer.address(), signed: world.voucher(&payer, payee, 150), channel };
+    let signed = world.voucher(&payer, payee, 150);
+    let held = HeldVoucher { payer: payer.address(), signed, channel, job_over: false, heard_at: None };
     let free = GasPrice { wei_per_gas: 0, base_per_ether: Amount::ZERO };
-    let claims = decide(Timestamp(head.timestamp), &[held], &free, &ClaimPolicy::default());
+    let market = Market { gas: free, congestion: Congestion::of(&[head], 0) };
+    let claims = plan(Timestamp(head.timestamp), &[held], &[], &market, &ClaimPolicy::default()).claims;
     assert_eq!((claims.len(), claims[0].value), (1, amount(150)));
     let tx = world.tx(1);
     let receipt =
-        soon(tx.run(ops::claim(world.deployment.vault, &claims[0].vouchers, None, B256::ZERO))).await.unwrap();
+        soon(tx.run(ops::claim(world.deployment.vault, claims[0].vouchers(), None, B256::ZERO))).await.unwrap();
     assert_eq!(world.account(payee).await.balance, amount(150));
 
     // A watchtower with a clamped voucher, beside a forged one that spoils nothing.
@@ -391,17 +393,21 @@ async fn n6_a_wrong_or_missing_chain_is_told_with_a_hint() {
     let none = ChainConfig { urls: Vec::new(), ..wrong };
     assert!(matches!(ChainView::connect(&none).await, Err(ChainError::NoEndpoint)));
 
-    // The second endpoint serves when the first is down or of another chain.
+    // One of three is no quorum, and enough to collect what is owed.
     let other = Anvil::spawn(&AnvilConfig {
         chain_id: 5,
         ..AnvilConfig::new(anvil::find(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../contracts")).unwrap())
     })
     .await
     .unwrap();
-    let urls = vec![dead, other.url().to_owned(), anvil.url().to_owned()];
-    let view = ChainView::connect(&ChainConfig { urls, ..anvil.config() }).await.unwrap();
+    let config = anvil.config().with_urls(vec![dead, other.url().to_owned(), anvil.url().to_owned()]);
+    let error = ChainView::connect(&config).await.unwrap_err();
+    assert!(matches!(error, ChainError::NoQuorum { need: 2, .. }) && error.hint().is_some());
+    assert!(!error.to_string().contains("secret"), "N10: {error}");
+    let view = ChainView::connect_any(&config).await.unwrap();
     anvil.mine(3).await.unwrap();
-    assert_eq!(view.head().await.unwrap().number, 3);
+    assert_eq!(view.for_collecting().head().await.unwrap().number, 3);
+    assert!(view.head().await.is_err());
 }
 
 #[tokio::test]

@@ -193,6 +193,7 @@ async fn start(dir: &Path, port: u16) -> Result<Anvil, Failure> {
         .map_err(|e| Failure::input(format!("cannot write to {}: {e}", dir.display())))?;
     let network = NetworkFile {
         rpc: anvil.url().to_owned(),
+        more_rpc: Vec::new(),
         chain_id: DEVNET_CHAIN_ID,
         token: deployed.token,
         vault: deployed.vault,

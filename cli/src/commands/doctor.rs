@@ -12,7 +12,7 @@ use std::{fs::OpenOptions, io::Write, path::Path};
 use symbolon_node::{KnownChannel, Role, engine, known_channels, now};
 use symbolon_primitives::{Address, Amount, Signer, Timestamp, U256};
 use symbolon_settlement::{Header, VaultView, claims};
-use symbolon_store::Look;
+use symbolon_store::{Look, TxIntent};
 
 /// A head older than this is no head.
 const STALE_SECS: u64 = 120;
@@ -139,7 +139,7 @@ fn disk(found: &mut Findings, data: &Path) {
 /// What the store has, if there is one.
 struct Stored {
     channels: Vec<KnownChannel>,
-    waiting: Vec<(String, Timestamp)>,
+    waiting: Vec<TxIntent>,
     registered: bool,
 }
 
@@ -153,11 +153,10 @@ fn stored(found: &mut Findings, global: &Global, vault: &VaultView, key: Option<
         let damage = look.damage().map_err(|e| e.to_string())?;
         let view = look.view();
         let channels = known_channels(&view, &vault.domain()).map_err(|e| e.to_string())?;
-        let open = match key {
+        let waiting = match key {
             Some(key) => view.open_txs(vault.chain().chain_id(), key).map_err(|e| e.to_string())?,
             None => Vec::new(),
         };
-        let waiting = open.into_iter().map(|tx| (tx.plan.kind, tx.plan.at)).collect();
         let registered = view.record("registration", &[]).map_err(|e| e.to_string())?.is_some();
         Ok((damage, Stored { channels, waiting, registered }))
     };
@@ -190,7 +189,7 @@ async fn look_at_network(found: &mut Findings, network: &NetworkFile, global: &G
     clock(found, &head);
     let stored = stored(found, global, &vault, key);
     if let Some(stored) = &stored {
-        stuck(found, &stored.waiting);
+        stuck(found, &not_mined(&vault, &stored.waiting).await);
         for known in &stored.channels {
             channel(found, &vault, &head, known).await;
         }
@@ -222,6 +221,21 @@ fn clock(found: &mut Findings, head: &Header) {
     } else {
         found.fine("endpoint", format!("right chain and vault, block {} of {age} s ago", head.number));
     }
+}
+
+/// What waits to be mined. The journal also keeps what is mined and only watched for reorganisations.
+async fn not_mined(vault: &VaultView, open: &[TxIntent]) -> Vec<(String, Timestamp)> {
+    let mut waiting = Vec::new();
+    for tx in open {
+        let mut mined = false;
+        for attempt in tx.attempts.iter().rev() {
+            mined = mined || matches!(vault.chain().receipt(attempt.hash).await, Ok(Some(_)));
+        }
+        if !mined {
+            waiting.push((tx.plan.kind.clone(), tx.plan.at));
+        }
+    }
+    waiting
 }
 
 fn stuck(found: &mut Findings, waiting: &[(String, Timestamp)]) {

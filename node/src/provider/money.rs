@@ -22,8 +22,10 @@ use symbolon_primitives::{
 };
 use symbolon_quorum::{Evidence, ReplicaInput, Settlement};
 use symbolon_settlement::{
-    ChainError, ChannelState, ClaimPolicy, Depth, EventFilter, GasPrice, HeldVoucher, amounts_of_words, decide,
+    ChainError, ChannelState, ClaimPolicy, Congestion, Depth, EventFilter, GasPrice, Header, HeldVoucher, Market,
+    amounts_of_words,
     ops::{self, QuorumRow},
+    plan,
 };
 use symbolon_store::{Direction, VoucherKey, VoucherRow, Write};
 use symbolon_wire::{RefusalCode, Response};
@@ -41,6 +43,9 @@ pub(crate) struct ChannelRecord {
     depth: u16,
     #[serde(skip)]
     watch_until: Timestamp,
+    /// When its requestor last did something in it, since the node started.
+    #[serde(skip)]
+    heard_at: Timestamp,
 }
 
 impl Snapshot for ChannelRecord {
@@ -61,6 +66,7 @@ impl ChannelRecord {
             finality_threshold: agreement.finality_threshold,
             depth: agreement.depth,
             watch_until: Timestamp::default(),
+            heard_at: now(),
         }
     }
 
@@ -95,13 +101,15 @@ impl ChannelRecord {
             || time < self.watch_until
     }
 
-    fn held(&self) -> Option<HeldVoucher> {
+    fn held(&self, job_over: bool) -> Option<HeldVoucher> {
         let best = self.payee.best()?;
         let View { allocated, claimed, epoch, expiry } = *self.payee.view();
         Some(HeldVoucher {
             payer: self.payee.terms().payer,
             signed: ops::SignedVoucher { voucher: best.voucher, signature: best.signature },
             channel: ChannelState { allocated, claimed, epoch, expiry },
+            job_over,
+            heard_at: (self.heard_at != Timestamp::default()).then_some(self.heard_at),
         })
     }
 }
@@ -116,6 +124,8 @@ pub(super) struct ChainState {
     urgent: bool,
     /// What gas cost at the last look.
     wei_per_gas: u128,
+    /// The newest blocks that were looked at, oldest first.
+    blocks: Vec<Header>,
     /// No claim before this, after one that failed.
     claim_not_before: Timestamp,
     /// How long the next failure is waited out.
@@ -123,10 +133,12 @@ pub(super) struct ChainState {
     /// Number of the look that the channels stand at, and of the one that shows the last claim.
     next_view: u64,
     claimed_at: u64,
+    /// Epochs and totals that claims since the last look brought, or are about to.
+    claimed: BTreeMap<(Address, Lane), (Epoch, Amount)>,
 }
 
-/// The most of its value that a claim at a job's end may cost, in basis points.
-const URGENT_FEE_BPS: u16 = 2_000;
+/// The newest blocks by which congestion is told.
+const CONGESTION_BLOCKS: usize = 16;
 /// The longest pause after claims that failed.
 const MAX_BACKOFF_SECS: u64 = 600;
 
@@ -140,10 +152,12 @@ impl ChainState {
             claiming: false,
             urgent: false,
             wei_per_gas: 0,
+            blocks: Vec::new(),
             claim_not_before: Timestamp(0),
             backoff_secs: 1,
             next_view: 0,
             claimed_at: 0,
+            claimed: BTreeMap::new(),
         }
     }
 }
@@ -157,7 +171,7 @@ struct Found {
     views: Vec<((Address, Lane), View)>,
     settled: Vec<OrderDigest>,
     next: u64,
-    wei_per_gas: u128,
+    newest: Header,
 }
 
 /// A transaction that has ended.
@@ -315,6 +329,9 @@ impl Provider {
         let signed = SignedVoucher { voucher, signature };
         match self.channel(id, PayeeInput::Voucher { order, signed }).await? {
             Ok(effects) => {
+                if let Some(record) = self.channels.get_mut(&id) {
+                    record.heard_at = now();
+                }
                 for effect in effects {
                     if let Effect::Keep(kept) = effect {
                         self.hand_over(watch::voucher_package(&kept));
@@ -405,31 +422,51 @@ impl Provider {
 
     /// Claims what is worth its gas, or everything when it is urgent.
     pub(super) fn claim_what_is_worth_it(&mut self, time: Timestamp) {
-        if self.chain.claiming || time < self.chain.claim_not_before || self.chain.next_view < self.chain.claimed_at {
+        if self.chain.claiming || time < self.chain.claim_not_before {
             return;
         }
-        let held: Vec<HeldVoucher> = self.channels.values().filter_map(ChannelRecord::held).collect();
+        if self.chain.next_view >= self.chain.claimed_at {
+            self.chain.claimed.clear();
+        }
+        let urgent = self.chain.urgent;
+        let held: Vec<HeldVoucher> =
+            self.channels.values().filter_map(|record| record.held(urgent)).filter(|held| self.is_news(held)).collect();
         let policy = ClaimPolicy {
-            min_value: if self.chain.urgent { Amount::ZERO } else { self.config.claim_at },
-            max_fee_bps: if self.chain.urgent { URGENT_FEE_BPS } else { ClaimPolicy::default().max_fee_bps },
+            min_value: self.config.claim_at,
             before_expiry_margin_secs: self.context.timing.margin_secs.into(),
+            ..ClaimPolicy::default()
         };
-        let gas = GasPrice { wei_per_gas: self.chain.wei_per_gas, base_per_ether: self.config.base_per_ether };
-        let Some(claim) = decide(time, &held, &gas, &policy).into_iter().next() else {
+        let market = Market {
+            gas: GasPrice { wei_per_gas: self.chain.wei_per_gas, base_per_ether: self.config.base_per_ether },
+            congestion: Congestion::of(&self.chain.blocks, waiting(&self.context)),
+        };
+        // Orders are settled by quorum when their machine says so.
+        let Some(claim) = plan(time, &held, &[], &market, &policy).claims.into_iter().next() else {
             self.chain.urgent = false;
             return;
         };
         self.chain.claiming = true;
+        self.chain.claimed.extend(claim.vouchers().iter().filter_map(|signed| {
+            let held = held.iter().find(|held| held.signed == *signed)?;
+            Some(((held.payer, signed.voucher.lane), (signed.voucher.epoch, total_of(held))))
+        }));
         // Claims are idempotent on chain: each attempt is a transaction of its own.
         let tag = ops::tag(&[b"claim", &rand::random::<[u8; 32]>()]);
-        let intent = ops::claim(self.context.vault.address(), &claim.vouchers, None, tag);
+        let intent = ops::claim(self.context.vault.address(), claim.vouchers(), None, tag);
         let (context, reports) = (Arc::clone(&self.context), self.reports.clone());
         tokio::spawn(async move {
             let error = context.txs.run(intent).await.err().map(|error| error.to_string());
-            let sent = Sent::Claim { vouchers: claim.vouchers.len(), value: claim.value, error };
+            let sent = Sent::Claim { vouchers: claim.vouchers().len(), value: claim.value, error };
             // The loop is gone only when the process is ending.
             let _ = reports.send(Done::Sent(sent)).await;
         });
+    }
+
+    /// Whether claiming would bring what no claim since the last look has brought. Claiming waits for no look:
+    /// the chain may not be told for hours, while endpoints disagree.
+    fn is_news(&self, held: &HeldVoucher) -> bool {
+        let claimed = self.chain.claimed.get(&(held.payer, held.signed.voucher.lane));
+        claimed.is_none_or(|(epoch, total)| *epoch != held.channel.epoch || *total < total_of(held))
     }
 
     /// Settles an order by its quorum: the payer is silent.
@@ -495,6 +532,7 @@ impl Provider {
                         self.context.events.emit(Event::Claimed { vouchers, credited: value });
                     }
                     Some(error) => {
+                        self.chain.claimed.clear();
                         self.chain.claim_not_before = now().plus_secs(self.chain.backoff_secs);
                         self.chain.backoff_secs = (self.chain.backoff_secs * 2).min(MAX_BACKOFF_SECS);
                         tracing::warn!(error, "a claim did not go through");
@@ -562,7 +600,12 @@ impl Provider {
             }
         }
         self.chain.next_view += 1;
-        self.chain.wei_per_gas = found.wei_per_gas;
+        self.chain.wei_per_gas = found.newest.base_fee;
+        if self.chain.blocks.last().is_none_or(|last| last.number < found.newest.number) {
+            self.chain.blocks.push(found.newest);
+            let excess = self.chain.blocks.len().saturating_sub(CONGESTION_BLOCKS);
+            self.chain.blocks.drain(..excess);
+        }
         self.chain.next = found.next.max(self.chain.next);
         Ok(())
     }
@@ -615,6 +658,16 @@ fn settled_for(event: &VaultEvents, me: Address) -> Option<OrderDigest> {
     payees.any(|payee| payee == me).then(|| OrderDigest::from_bytes(settled.order.0))
 }
 
+/// What a channel will have paid once its voucher is claimed.
+fn total_of(held: &HeldVoucher) -> Amount {
+    held.signed.voucher.cumulative.min(held.channel.allocated)
+}
+
+/// Own transactions that wait to be mined.
+fn waiting(context: &Context) -> usize {
+    context.txs.pending().iter().filter(|pending| pending.mined_in.is_none()).count()
+}
+
 async fn is_settled(context: &Context, order: OrderDigest, from: u64) -> bool {
     let Ok(head) = context.vault.chain().head().await else { return false };
     let me = context.key.address();
@@ -648,8 +701,7 @@ async fn look(context: &Context, channels: &[ChannelRecord], from: u64) -> Resul
         views.push(((payer, lane), view_of(context.vault.channel(payer, me, lane, &anchor).await?)));
     }
     let deep = chain.anchor(Depth::Blocks(context.timing.depth.into())).await?;
-    let wei_per_gas = deep.base_fee;
-    let mut found = Found { views, settled: Vec::new(), next: from, wei_per_gas };
+    let mut found = Found { views, settled: Vec::new(), next: from, newest: deep };
     if from <= deep.number {
         let page = context.vault.events(&EventFilter::settlements(), from, deep.number).await?;
         found.settled.extend(page.events.iter().filter_map(|found| settled_for(&found.event, me)));

@@ -386,7 +386,7 @@ async fn start_devnet(stage: &mut Stage, port: u16) -> Result<NetworkFile, Failu
             return Err(Failure::chain("the devnet did not get ready").hint("see its log.txt"));
         }
     }
-    NetworkFile::read(&NetworkArgs { network: file, rpc: None })
+    NetworkFile::read(&NetworkArgs { network: file, rpc: Vec::new() })
 }
 
 /// A folder with a password and a key of its own.

@@ -1,0 +1,227 @@
+//! What becomes of transactions that get lost, stuck, contested, refused in
+//! words only, cancelled, or too dear (L10).
+
+use crate::world::{Party, World, amount, key, quick, soon, until};
+use alloy_primitives::{B256, U256};
+use serde_json::json;
+use std::sync::Arc;
+use symbolon_primitives::Signer;
+use symbolon_settlement::{Intent, MAX_TX_GAS, TxConfig, TxError, TxManager, ops, ops::tag};
+use symbolon_store::{TxIntent, TxState};
+use symbolon_tests::rpc_proxy::{Fault, RpcProxy, Rule};
+
+const GWEI: u128 = 1_000_000_000;
+
+/// Mints `base` to the party; each tag is a wish of its own, and one that repeats is none.
+fn mint(world: &World, party: &Party, base: u64, wish: &str) -> Intent {
+    ops::mint(world.at.token, party.address(), amount(base), tag(&[wish.as_bytes()]))
+}
+
+fn journal(party: &Party, id: B256) -> TxIntent {
+    party.store.read(|view| view.tx(id)).unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn l10_a_transaction_that_the_pool_forgot_is_sent_again() {
+    let world = World::new().await;
+    let party = world.party(&world.vault, "party", TxConfig { watched_blocks: 0, ..quick() }).await;
+    world.anvil.set_automine(false).await.unwrap();
+    let handle = party.tx.submit(mint(&world, &party, 5, "")).await.unwrap();
+    let hash = journal(&party, handle.id()).attempts[0].hash;
+    for _ in 0..3 {
+        world.anvil.control("anvil_dropTransaction", json!([hash])).await.unwrap();
+        until("the pool knows it again", async || {
+            let last = journal(&party, handle.id()).attempts.last().unwrap().hash;
+            (!world.rpc("eth_getTransactionByHash", json!([last])).await.is_null()).then_some(())
+        })
+        .await;
+    }
+    world.anvil.mine(1).await.unwrap();
+    soon(handle.wait()).await.unwrap();
+    assert_eq!((world.wallet(party.address()).await, world.sent_by(party.address()).await), (U256::from(5), 1));
+}
+
+#[tokio::test]
+async fn l10_swallowed_and_taken_but_refused_in_words_happen_once() {
+    let world = World::new().await;
+    let proxy = RpcProxy::start(world.anvil.url()).await.unwrap();
+    let vault = world.through(vec![proxy.url()]).await;
+    let party = world.party(&vault, "party", TxConfig { watched_blocks: 0, ..quick() }).await;
+    world.anvil.set_automine(false).await.unwrap();
+    // Said to be taken, and never seen: sent again.
+    proxy.inject(Rule::always(Fault::Swallowed).times(1));
+    let handle = party.tx.submit(mint(&world, &party, 1, "swallowed")).await.unwrap();
+    until("it was sent again", async || (proxy.calls("eth_sendRawTransaction") >= 2).then_some(())).await;
+    world.anvil.mine(1).await.unwrap();
+    soon(handle.wait()).await.unwrap();
+    assert_eq!(world.wallet(party.address()).await, U256::from(1));
+
+    // Refused, and mined all the same. Whoever asks again meanwhile gets no second one.
+    let mut expected = 1;
+    for words in ["internal error", "nonce too low", "insufficient funds for gas * price + value", "txpool is full"] {
+        proxy.inject(Rule::always(Fault::ForwardedAndRefused(words)).times(1));
+        let intent = mint(&world, &party, 1, words);
+        let first = party.tx.submit(intent.clone()).await;
+        if let Err(error) = &first {
+            assert!(matches!(error, TxError::NotAccepted { .. }), "{error}");
+        }
+        let again = until("it is taken up", async || party.tx.submit(intent.clone()).await.ok()).await;
+        world.anvil.mine(5).await.unwrap();
+        soon(again.wait()).await.unwrap();
+        expected += 1;
+        assert_eq!(world.wallet(party.address()).await, U256::from(expected), "{words}");
+        assert_eq!(world.sent_by(party.address()).await, expected, "{words}");
+    }
+    assert_eq!(proxy.fired()["forwarded-and-refused"], 4);
+}
+
+fn once() -> TxConfig {
+    TxConfig { watched_blocks: 0, ..quick() }
+}
+
+#[tokio::test]
+async fn l10_what_another_tool_put_under_the_nonce_is_left_alone_and_the_intent_follows() {
+    let world = World::new().await;
+    let party = world.party(&world.vault, "party", once()).await;
+    world.anvil.set_automine(false).await.unwrap();
+    let handle = party.tx.submit(mint(&world, &party, 5, "ours")).await.unwrap();
+    let ours = journal(&party, handle.id());
+    // Another program with the same key replaces it in the pool, at a far higher fee.
+    let theirs = mint(&world, &party, 100, "theirs");
+    world.rpc("anvil_impersonateAccount", json!([party.address()])).await;
+    let call = json!([{
+        "from": party.address(), "to": theirs.to, "data": theirs.data, "nonce": format!("{:#x}", ours.nonce.unwrap()),
+        "maxFeePerGas": format!("{:#x}", 300 * GWEI), "maxPriorityFeePerGas": format!("{:#x}", 200 * GWEI),
+    }]);
+    world.rpc("eth_sendTransaction", call).await;
+    let contested = until("it sees that the nonce is contested", async || {
+        let pending = party.tx.pending();
+        pending.first().and_then(|pending| pending.trouble.clone())
+    })
+    .await;
+    assert!(matches!(&contested, TxError::NonceContested { .. }) && contested.hint().is_some(), "{contested}");
+    world.anvil.mine(5).await.unwrap();
+    assert_eq!(world.wallet(party.address()).await, U256::from(100));
+    // At depth the nonce is theirs; ours takes the next one, and both happened once.
+    until("ours follows", async || {
+        world.anvil.mine(1).await.unwrap();
+        party.tx.pending().is_empty().then_some(())
+    })
+    .await;
+    soon(handle.wait()).await.unwrap();
+    let end = journal(&party, handle.id());
+    assert_eq!(end.nonce, ours.nonce.map(|nonce| nonce + 1));
+    assert_eq!((world.wallet(party.address()).await, world.sent_by(party.address()).await), (U256::from(105), 2));
+}
+
+#[tokio::test]
+async fn l10_a_base_fee_times_fifty_is_waited_out_or_paid_within_the_caps() {
+    let world = World::new().await;
+    let cap = TxConfig { max_fee_per_gas: 40 * GWEI, ..once() };
+    let party = world.party(&world.vault, "party", cap).await;
+    let set_base_fee = async |wei: u128| {
+        world.anvil.control("anvil_setNextBlockBaseFeePerGas", json!([format!("{wei:#x}")])).await.unwrap();
+    };
+    // In flight, when the fee goes up: it is raised until it is mined.
+    world.anvil.set_automine(false).await.unwrap();
+    set_base_fee(GWEI).await;
+    world.anvil.mine(1).await.unwrap();
+    let handle = party.tx.submit(mint(&world, &party, 1, "raised")).await.unwrap();
+    let first = journal(&party, handle.id()).attempts.len();
+    set_base_fee(20 * GWEI).await;
+    world.anvil.mine(1).await.unwrap();
+    assert_eq!(world.wallet(party.address()).await, U256::ZERO, "the old fee still sufficed");
+    until("it is replaced and mined", async || {
+        set_base_fee(20 * GWEI).await;
+        world.anvil.mine(1).await.unwrap();
+        party.tx.pending().is_empty().then_some(())
+    })
+    .await;
+    soon(handle.wait()).await.unwrap();
+    assert!(journal(&party, handle.id()).attempts.len() > first);
+    // Fifty gwei are above the cap: nothing goes out, and what is asked for again later does.
+    set_base_fee(50 * GWEI).await;
+    world.anvil.mine(1).await.unwrap();
+    let intent = mint(&world, &party, 1, "waited");
+    let error = soon(party.tx.run(intent.clone())).await.unwrap_err();
+    assert!(
+        matches!(&error, TxError::FeeAboveCap { have, .. } if *have == 40 * GWEI) && error.hint().is_some(),
+        "{error}"
+    );
+    set_base_fee(GWEI).await;
+    world.anvil.mine(1).await.unwrap();
+    world.anvil.set_automine(true).await.unwrap();
+    soon(party.tx.run(intent)).await.unwrap();
+    assert_eq!((world.wallet(party.address()).await, world.sent_by(party.address()).await), (U256::from(2), 2));
+}
+
+#[tokio::test]
+async fn l10_a_cancelled_intent_does_not_happen_unless_it_was_mined_first() {
+    let world = World::new().await;
+    let party = world.party(&world.vault, "party", once()).await;
+    world.anvil.set_automine(false).await.unwrap();
+    let handle = party.tx.submit(mint(&world, &party, 5, "cancelled")).await.unwrap();
+    let again = party.tx.cancel(handle.id()).await.unwrap();
+    until("what takes its place is signed", async || (journal(&party, handle.id()).attempts.len() > 1).then_some(()))
+        .await;
+    // A restart in between changes nothing of it.
+    drop(party.tx);
+    assert!(matches!(soon(again.wait()).await, Err(TxError::Stopped)));
+    let party = Party {
+        tx: TxManager::new(world.view.clone(), Arc::new(party.key.clone()), party.store.clone(), once()),
+        ..party
+    };
+    let resumed = party.tx.resume().await.unwrap();
+    world.anvil.mine(1).await.unwrap();
+    assert!(matches!(soon(resumed[0].wait()).await, Err(TxError::Cancelled)));
+    assert_eq!((world.wallet(party.address()).await, world.sent_by(party.address()).await), (U256::ZERO, 1));
+    // It stays so, and says so.
+    let error = soon(party.tx.run(mint(&world, &party, 5, "cancelled"))).await.unwrap_err();
+    assert!(matches!(error, TxError::Cancelled) && error.hint().is_some());
+    assert_eq!(journal(&party, handle.id()).state, TxState::Failed);
+    // Too late: it happened.
+    world.anvil.set_automine(true).await.unwrap();
+    let handle = party.tx.submit(mint(&world, &party, 7, "mined")).await.unwrap();
+    let end = match party.tx.cancel(handle.id()).await {
+        Ok(cancelled) => soon(cancelled.wait()).await,
+        Err(TxError::NotUnderWay { .. }) => soon(handle.wait()).await,
+        Err(error) => panic!("{error}"),
+    };
+    assert!(end.is_ok());
+    assert!(matches!(party.tx.cancel(handle.id()).await, Err(TxError::NotUnderWay { .. })));
+    assert!(matches!(party.tx.cancel(B256::ZERO).await, Err(TxError::NotUnderWay { .. })));
+    assert_eq!(world.wallet(party.address()).await, U256::from(7));
+}
+
+#[tokio::test]
+async fn caps_of_a_transaction_and_of_a_day_and_the_gas_cap_are_kept() {
+    let world = World::new().await;
+    let party = world.party(&world.vault, "party", once()).await;
+    let spend = async |config: TxConfig, wish: &str| {
+        let tx = TxManager::new(world.view.clone(), Arc::new(party.key.clone()), party.store.clone(), config);
+        soon(tx.run(mint(&world, &party, 1, wish))).await
+    };
+    let cost = spend(once(), "first").await.unwrap().fee_wei;
+    let error = spend(TxConfig { max_tx_wei: 1_000, ..once() }, "dear").await.unwrap_err();
+    assert!(matches!(error, TxError::TxAboveCap { have: 1_000, .. }) && error.hint().is_some(), "{error}");
+    // What was spent today counts.
+    let day = TxConfig { max_day_wei: cost * 3, ..once() };
+    let tx = TxManager::new(world.view.clone(), Arc::new(party.key.clone()), party.store.clone(), day);
+    assert_eq!(tx.left_today().unwrap(), cost * 2);
+    let error = until("the day's cap is reached", async || {
+        let wish = world.sent_by(party.address()).await.to_string();
+        spend(day, &wish).await.err()
+    })
+    .await;
+    assert!(matches!(error, TxError::DayAboveCap { .. }) && error.hint().is_some(), "{error}");
+    let ether = party.tx.chain().ether(party.address()).await.unwrap();
+    let spent = U256::from(10).pow(U256::from(19)) - ether;
+    assert!(spent > U256::from(cost) && spent <= U256::from(cost * 3), "{spent} wei of {}", cost * 3);
+    // A call that burns more than a transaction may have: told, before anything is signed.
+    let payees: Vec<_> = (0..1_500_u32).map(|n| (key(&n.to_string()).address(), amount(1))).collect();
+    world.fund("rich").await;
+    let rich = world.party(&world.vault, "rich", once()).await;
+    let error = soon(rich.tx.run(ops::pay_many(world.at.vault, &payees, B256::ZERO))).await.unwrap_err();
+    assert!(matches!(&error, TxError::OverGasCap { have: MAX_TX_GAS }) && error.hint().is_some(), "{error}");
+    assert_eq!(world.balance(rich.address()).await, u128::from(crate::world::DEPOSIT));
+}
