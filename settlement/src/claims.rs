@@ -14,7 +14,7 @@
 //! `margin = policy's margin * (4 + level) / 4`: between one and four times the
 //! policy's.
 
-use crate::{ChannelState, Header, ops::SignedVoucher, tx::MAX_TX_GAS};
+use crate::{ChannelState, Header, ops::SignedVoucher};
 use alloy::primitives::{Address, U256};
 use std::collections::BTreeMap;
 use symbolon_primitives::{Amount, Epoch, Lane, OrderDigest, Timestamp};
@@ -496,6 +496,7 @@ fn settle_or_wait(
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
+    use crate::tx::MAX_TX_GAS;
     use alloy::primitives::B256;
     use proptest::{prelude::*, sample::select};
     use symbolon_primitives::{Royalty, Signature, Voucher};

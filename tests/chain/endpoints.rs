@@ -4,7 +4,7 @@ use crate::world::{DEADLINE, World, amount, lane, quick, soon, until};
 use alloy_primitives::B256;
 use std::time::{Duration, Instant};
 use symbolon_primitives::Signer;
-use symbolon_settlement::{ChainConfig, ChainError, ChainView, Depth, EventFilter, ops};
+use symbolon_settlement::{ChainConfig, ChainError, ChainView, ChannelBook, Depth, EventFilter, Party, ops};
 use symbolon_tests::rpc_proxy::{Fault, RpcProxy, Rule};
 
 async fn proxies(world: &World, count: usize) -> Vec<RpcProxy> {
@@ -316,4 +316,49 @@ async fn n4_a_websocket_serves_as_http_does_and_opens_again_when_it_is_cut() {
         let error = ChainView::connect(&world.config(vec![url])).await.unwrap_err();
         assert!(matches!(error, ChainError::Unreachable { .. } | ChainError::TimedOut { .. }), "{error}");
     }
+}
+
+#[tokio::test]
+async fn n5_a_book_goes_on_from_where_it_was_saved_and_finds_what_is_gone() {
+    let world = World::new().await;
+    let payees: Vec<_> = (0..3).map(|n| crate::world::key(&format!("payee {n}")).address()).collect();
+    let payer = opened(&world, payees[0]).await;
+    let party = world.party(&world.vault, "saver", quick()).await;
+    let proxy = RpcProxy::start(world.anvil.url()).await.unwrap();
+    let vault = world.through(vec![proxy.url()]).await;
+    let mut book = ChannelBook::new(&vault, Party::Payer(payer), world.at.block);
+    let head = vault.chain().head().await.unwrap();
+    book.refresh(&head).await.unwrap();
+    assert_eq!(book.channels().len(), 1);
+    party.store.write(vec![book.save()]).await.unwrap();
+
+    // Started again: only new blocks are asked about, and the range is halved where it is too much.
+    let opener = world.party(&world.vault, "payer", quick()).await;
+    opener.run(world.open(payer, &[payees[1]], 70, B256::repeat_byte(1)).await).await;
+    let mut book = ChannelBook::open(&vault, Party::Payer(payer), world.at.block, &party.store).unwrap();
+    assert_eq!(book.cursor().last().unwrap().hash, head.hash);
+    let asked = proxy.calls("eth_getLogs");
+    proxy.inject(
+        Rule::always(Fault::Error(-32_602, "query returned more than 10000 results")).on("eth_getLogs").times(1),
+    );
+    world.anvil.mine(5).await.unwrap();
+    let head = vault.chain().head().await.unwrap();
+    book.refresh(&head).await.unwrap();
+    assert_eq!(book.channels().len(), 2);
+    assert!(proxy.calls("eth_getLogs") > asked + 1);
+    let again = proxy.calls("eth_getLogs");
+    book.refresh(&head).await.unwrap();
+    assert_eq!(proxy.calls("eth_getLogs"), again, "nothing new to ask for");
+    party.store.write(vec![book.save()]).await.unwrap();
+
+    // While nobody looked, the chain lost the second opening, and is shorter for it.
+    world.anvil.control("anvil_rollback", serde_json::json!([6])).await.unwrap();
+    let mut book = ChannelBook::open(&vault, Party::Payer(payer), world.at.block, &party.store).unwrap();
+    let head = vault.chain().head().await.unwrap();
+    let found = book.refresh(&head).await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found.values().next().unwrap().allocated, amount(500));
+    // Another party, or what does not read back, begins anew.
+    let payee = ChannelBook::open(&vault, Party::Payee(payees[0]), world.at.block, &party.store).unwrap();
+    assert!(payee.cursor().last().is_none());
 }

@@ -440,18 +440,21 @@ impl<'c> View<'c> {
     /// # Errors
     /// [`StoreError`] when the disk or the database fails.
     pub fn fees_since(&self, chain_id: u64, sender: Address, since: Timestamp) -> Result<u128, StoreError> {
-        const T: &str = "tx_intents";
-        let mut read = self.0.prepare_cached(
-            "SELECT fee_wei FROM tx_intents
-             WHERE chain_id = ?1 AND sender = ?2 AND tx_hash IS NOT NULL AND updated_at >= ?3",
-        )?;
-        let mut rows = read.query(params![int("chain id", chain_id)?, sender.as_slice(), int("a time", since.0)?])?;
-        let mut sum = 0_u128;
-        while let Some(row) = rows.next()? {
-            let fee: u128 = row.get::<_, String>(0)?.parse().map_err(|_| StoreError::BadRow { table: T })?;
-            sum = sum.saturating_add(fee);
-        }
-        Ok(sum)
+        self.faults.note(|| {
+            const T: &str = "tx_intents";
+            let mut read = self.conn.prepare_cached(
+                "SELECT fee_wei FROM tx_intents
+                 WHERE chain_id = ?1 AND sender = ?2 AND tx_hash IS NOT NULL AND updated_at >= ?3",
+            )?;
+            let (chain_id, since) = (int("chain id", chain_id)?, int("a time", since.0)?);
+            let mut rows = read.query(params![chain_id, sender.as_slice(), since])?;
+            let mut sum = 0_u128;
+            while let Some(row) = rows.next()? {
+                let fee: u128 = row.get::<_, String>(0)?.parse().map_err(|_| StoreError::BadRow { table: T })?;
+                sum = sum.saturating_add(fee);
+            }
+            Ok(sum)
+        })
     }
 
     /// Gas of all mined transactions on a chain, by kind.

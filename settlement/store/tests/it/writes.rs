@@ -56,7 +56,7 @@ fn sym_24_what_was_written_is_there_after_reopening() {
     assert_eq!(gas.get("claim").map(|total| (total.transactions, total.gas)), Some((1, 21_000)));
     let spent = |sender, since| view.fees_since(31_337, sender, Timestamp(since)).unwrap();
     assert_eq!((spent(plan(1).sender, 30), spent(plan(1).sender, 31)), (u128::MAX, 0));
-    assert_eq!(spent(Address::ZERO, 0), 0);
+    assert_eq!(spent(symbolon_primitives::Address::ZERO, 0), 0);
 }
 
 #[test]
