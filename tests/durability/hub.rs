@@ -12,6 +12,7 @@ use symbolon_primitives::Address;
 #[derive(Default)]
 struct Shared {
     tape: Vec<Frame>,
+    last: Option<Instant>,
     links: BTreeMap<Address, TcpStream>,
     /// Connections that still may have something to say.
     live: BTreeMap<Address, usize>,
@@ -60,6 +61,19 @@ impl Hub {
         self.shared.lock().unwrap().tape.clone()
     }
 
+    /// Who said how much of what, and how long ago the last word was.
+    pub(crate) fn summary(&self) -> String {
+        let shared = self.shared.lock().unwrap();
+        let mut counts: BTreeMap<(Address, Address, String), usize> = BTreeMap::new();
+        for Frame { from, to, say } in &shared.tape {
+            let words = format!("{say:?}");
+            let kind: String = words.split(|c: char| !c.is_alphanumeric() && c != ' ').take(1).collect();
+            *counts.entry((*from, *to, kind)).or_default() += 1;
+        }
+        let silent = shared.last.map(|last| last.elapsed());
+        format!("{} words, the last one {silent:?} ago: {counts:#?}", shared.tape.len())
+    }
+
     /// Ends all connections.
     pub(crate) fn stop(&self) {
         let mut shared = self.shared.lock().unwrap();
@@ -89,6 +103,7 @@ fn listen(mut link: TcpStream, shared: &Mutex<Shared>) {
         }
         let to = shared.links.get(&frame.to).and_then(|link| link.try_clone().ok());
         shared.tape.push(frame.clone());
+        shared.last = Some(Instant::now());
         drop(shared);
         if let Some(mut to) = to {
             // Lost like a datagram when nobody is there: it is said again.

@@ -258,10 +258,7 @@ fn drive(hub: &Hub, lives: &mut [Life], told: &mut Told, chance: &mut u64, until
             }
         }
         if Instant::now() > until {
-            let tape = hub.tape();
-            let last: Vec<String> =
-                tape.iter().rev().take(6).map(|frame| format!("{frame:?}").chars().take(300).collect()).collect();
-            return Err(Broken(format!("no end in {PATIENCE:?} after {:?}; last said: {last:#?}", told.kills)));
+            return Err(Broken(format!("no end in {PATIENCE:?} after {:?}; {}", told.kills, hub.summary())));
         }
         std::thread::sleep(Duration::from_millis(2));
     }

@@ -119,6 +119,12 @@ impl Party {
     }
 }
 
+fn tick() -> tokio::time::Interval {
+    let mut tick = tokio::time::interval(AGAIN);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tick
+}
+
 fn lane() -> Lane {
     Royalty::NONE.lane(1)
 }

@@ -1,7 +1,7 @@
 //! A payee: takes orders, commits, attests, keeps vouchers, claims, consents.
 
 use crate::{
-    AGAIN, Act, Party, lane,
+    Act, Party, lane,
     link::{Frame, Hole, Say},
     record, timing,
 };
@@ -39,12 +39,15 @@ pub(crate) async fn run(party: Party, mut incoming: mpsc::Receiver<Frame>) -> Re
     let orders = orders.into_iter().map(|taken| (taken.signed.digest(&party.domain), taken)).collect();
     let mut working = Working { party, channel, orders };
     working.again().await?;
+    let mut tick = crate::tick();
     loop {
-        match tokio::time::timeout(AGAIN, incoming.recv()).await {
-            Ok(Some(frame)) => working.hear(frame).await?,
-            // The hub ends when the payer has finished.
-            Ok(None) => return Ok(()),
-            Err(_) => working.again().await?,
+        tokio::select! {
+            frame = incoming.recv() => match frame {
+                Some(frame) => working.hear(frame).await?,
+                // The hub ends when the payer has finished.
+                None => return Ok(()),
+            },
+            _ = tick.tick() => working.again().await?,
         }
     }
 }

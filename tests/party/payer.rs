@@ -50,16 +50,17 @@ pub(crate) async fn run(party: Party, mut incoming: mpsc::Receiver<Frame>) -> Re
     };
     paying.fund().await?;
     paying.look().await?;
+    let mut tick = crate::tick();
     // Orders are forgotten once their epoch is closed.
     let payees = paying.party.config.payees.clone();
     let orders = if paying.is_released(&payees)? { 0 } else { paying.party.config.orders };
     for number in 0..orders {
         paying.issue(number).await?;
         while !paying.is_done(number) {
-            if let Ok(frame) = tokio::time::timeout(AGAIN, incoming.recv()).await {
-                paying.hear(frame.context("the hub is gone")?).await?;
-            } else {
-                paying.again(number).await?;
+            // Others' words never keep this from being said again.
+            tokio::select! {
+                frame = incoming.recv() => paying.hear(frame.context("the hub is gone")?).await?,
+                _ = tick.tick() => paying.again(number).await?,
             }
         }
     }
