@@ -93,8 +93,9 @@ fn stand_in(dir: &Path, lock: FolderLock, why: StoreError) -> Result<Opened, Sto
         }
     }
     let path = match &why {
-        StoreError::Damaged { finding } => rescue::rescue(&place.path().join(FILE), place.path())
-            .map_err(|_| StoreError::Damaged { finding: finding.clone() })?,
+        StoreError::Damaged { finding } => rescue::rescue(&place.path().join(FILE), place.path()).map_err(|error| {
+            StoreError::Damaged { finding: format!("{finding}; nothing of it can be read: {error}") }
+        })?,
         _ => {
             let path = place.path().join(FILE);
             let mut conn = writer(&path)?;
