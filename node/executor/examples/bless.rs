@@ -22,7 +22,7 @@ fn main() {
         seed: [0; 32],
     };
     let mut out = String::from("const VECTORS: &[Vector] = &[\n");
-    for name in ["arithmetic", "calls", "memory", "vectors", "exceptions", "world"] {
+    for name in ["arithmetic", "calls", "memory", "vectors", "exceptions", "nans", "world"] {
         let wasm = wat::parse_file(format!("{dir}/{name}.wat")).unwrap();
         std::fs::write(format!("{dir}/{name}.wasm"), &wasm).unwrap();
         let module = engine.compile(&wasm).unwrap();

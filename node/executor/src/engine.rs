@@ -1,6 +1,7 @@
 //! Compiling and running.
 
 use crate::abi::{self, Exit, Forbidden};
+use crate::instrument::atomics::{UNALIGNED, WAITED};
 use crate::instrument::{Facts, prepare};
 use crate::limiter::HostExhausted;
 use crate::outcome::{Execution, Outcome, TrapKind};
@@ -479,7 +480,7 @@ async fn drive(store: &mut Store<World>, module: &CompiledModule, level: Level) 
         Ok(instance) => instance,
         Err(error) => {
             store.set_fuel(1).map_err(ExecutorError::Engine)?;
-            return classify(error, || false);
+            return classify(error, || 0);
         }
     };
     let left = max_fuel.saturating_sub(module.start_fuel());
@@ -509,8 +510,8 @@ async fn drive(store: &mut Store<World>, module: &CompiledModule, level: Level) 
         };
         let mut returned = vec![Val::I32(0); results];
         if let Err(error) = function.call_async(&mut *store, &arguments, &mut returned).await {
-            let depth = instance.get_global(&mut *store, &facts.depth_export).map(|global| global.get(&mut *store));
-            return classify(error, || matches!(depth, Some(Val::I32(left)) if left < 0));
+            let left = instance.get_global(&mut *store, &facts.depth_export).map(|global| global.get(&mut *store));
+            return classify(error, || left.and_then(|left| left.i32()).unwrap_or(0));
         }
         if let Some(Val::I32(value)) = returned.first() {
             code = value.cast_unsigned();
@@ -520,7 +521,7 @@ async fn drive(store: &mut Store<World>, module: &CompiledModule, level: Level) 
 }
 
 /// What an error of the engine says about the run: an outcome, or nothing.
-fn classify(error: wasmtime::Error, depth_is_spent: impl FnOnce() -> bool) -> Result<Outcome, ExecutorError> {
+fn classify(error: wasmtime::Error, depth_left: impl FnOnce() -> i32) -> Result<Outcome, ExecutorError> {
     if let Some(exit) = error.downcast_ref::<Exit>() {
         return Ok(Outcome::Exited { code: exit.code });
     }
@@ -545,8 +546,12 @@ fn classify(error: wasmtime::Error, depth_is_spent: impl FnOnce() -> bool) -> Re
     };
     match trap {
         Trap::OutOfFuel => Ok(Outcome::OutOfFuel),
-        Trap::UnreachableCodeReached if depth_is_spent() => trapped(TrapKind::CallDepth),
-        Trap::UnreachableCodeReached => trapped(TrapKind::Unreachable),
+        Trap::UnreachableCodeReached => trapped(match depth_left() {
+            UNALIGNED => TrapKind::UnalignedAtomic,
+            WAITED => TrapKind::AtomicWait,
+            left if left < 0 => TrapKind::CallDepth,
+            _ => TrapKind::Unreachable,
+        }),
         Trap::MemoryOutOfBounds => trapped(TrapKind::MemoryOutOfBounds),
         Trap::TableOutOfBounds => trapped(TrapKind::TableOutOfBounds),
         Trap::IndirectCallToNull => trapped(TrapKind::IndirectCallToNull),

@@ -4,8 +4,8 @@
 //! them at once. Nothing is compiled.
 
 use crate::abi;
-use crate::instrument::{needed_features, prepare};
-use crate::profile::{BYTES_PER_FUEL, MAX_MODULE_BYTES, Profile};
+use crate::instrument::{SHARED, kept_bytes, needed_features, prepare};
+use crate::profile::{BYTES_PER_FUEL, MAX_FILE_BYTES, MAX_MODULE_BYTES, Profile};
 use crate::refuse::Refused;
 use symbolon_content::{ContentRef, reference};
 use symbolon_primitives::Level;
@@ -93,9 +93,12 @@ pub fn inspect(profile: Profile, bytes: &[u8]) -> Inspection {
         data_bytes: 0,
         start_fuel: None,
     };
-    if bytes.len() <= MAX_MODULE_BYTES {
-        list(bytes, &mut found);
+    if bytes.len() <= MAX_FILE_BYTES && kept_bytes(bytes) <= MAX_MODULE_BYTES {
+        let shared = list(bytes, &mut found);
         found.problems.extend(needed_features(profile, bytes).into_iter().map(|feature| Refused::Feature { feature }));
+        if shared {
+            found.problems.push(SHARED);
+        }
         for import in &found.imports {
             let (module, name) = (import.module.clone(), import.name.clone());
             if import.kind != "function" {
@@ -120,7 +123,10 @@ pub fn inspect(profile: Profile, bytes: &[u8]) -> Inspection {
         // What loading says first is one of those found, in the same words, or the only one.
         Err(refused) if found.problems.is_empty() => found.problems.push(refused),
         Err(
-            refused @ (Refused::ImportSignature { .. } | Refused::TooMany { .. } | Refused::StoredException { .. }),
+            refused @ (Refused::ImportSignature { .. }
+            | Refused::TooMany { .. }
+            | Refused::Function { .. }
+            | Refused::StoredException { .. }),
         ) => {
             found.problems.push(refused);
         }
@@ -129,12 +135,14 @@ pub fn inspect(profile: Profile, bytes: &[u8]) -> Inspection {
     found
 }
 
-/// Lists what can be read; stops where the bytes stop making sense.
-fn list(bytes: &[u8], found: &mut Inspection) {
+/// Lists what can be read; stops where the bytes stop making sense. Says whether a memory is shared.
+fn list(bytes: &[u8], found: &mut Inspection) -> bool {
+    let mut shared = false;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload {
             Ok(Payload::ImportSection(section)) => {
                 for import in section.into_imports().map_while(Result::ok).take(MAX_LISTED) {
+                    shared |= matches!(import.ty, TypeRef::Memory(memory) if memory.shared);
                     found.imports.push(Import {
                         module: import.module.to_owned(),
                         name: import.name.to_owned(),
@@ -165,14 +173,16 @@ fn list(bytes: &[u8], found: &mut Inspection) {
             }
             Ok(Payload::MemorySection(section)) => {
                 for memory in section.into_iter().map_while(Result::ok).take(MAX_LISTED) {
+                    shared |= memory.shared;
                     found.memories.push(Memory { initial_pages: memory.initial, maximum_pages: memory.maximum });
                 }
             }
             Ok(Payload::FunctionSection(section)) => found.functions = section.count(),
-            Err(_) => return,
+            Err(_) => break,
             Ok(_) => {}
         }
     }
+    shared
 }
 
 #[cfg(test)]
@@ -195,7 +205,7 @@ mod tests {
             (func (export "_start")))"#);
         let names: Vec<_> = found.problems.iter().map(Refused::name).collect();
         assert_eq!(names, ["feature", "unknown-import", "unknown-import", "import-kind"]);
-        assert!(matches!(found.problems.first(), Some(Refused::Feature { feature: "threads" })));
+        assert!(matches!(found.problems.first(), Some(Refused::Feature { feature: "shared memory" })));
         assert!(!found.fits() && found.start_fuel.is_none());
         assert_eq!(found.imports.iter().filter(|import| import.known).count(), 1);
     }

@@ -54,11 +54,15 @@ pub enum TrapKind {
     InitialLimits = 13,
     /// The guest tried to exit where its level forbids the call.
     Forbidden = 14,
+    /// An atomic access at an address that is not aligned.
+    UnalignedAtomic = 15,
+    /// Waiting on a memory, where no other thread could wake the guest.
+    AtomicWait = 16,
 }
 
 impl TrapKind {
     /// Every kind, in the order of its number.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Unreachable,
         Self::MemoryOutOfBounds,
         Self::TableOutOfBounds,
@@ -73,6 +77,8 @@ impl TrapKind {
         Self::NoEntry,
         Self::InitialLimits,
         Self::Forbidden,
+        Self::UnalignedAtomic,
+        Self::AtomicWait,
     ];
 
     /// The number that stands in a manifest.
@@ -105,6 +111,8 @@ impl TrapKind {
             Self::NoEntry => "no entry point",
             Self::InitialLimits => "initial memory or tables above the limits",
             Self::Forbidden => "exit where the level forbids it",
+            Self::UnalignedAtomic => "unaligned atomic access",
+            Self::AtomicWait => "waiting on memory that is not shared",
         }
     }
 }

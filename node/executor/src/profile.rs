@@ -42,6 +42,9 @@ pub(crate) const CLOCK_END_NS: u64 = i64::MAX as u64;
 /// Bytes reserved for exceptions in flight; exhaustion is no outcome.
 pub(crate) const EXCEPTION_HEAP: u64 = 64 << 20;
 
+/// A module with its custom sections, which are dropped.
+pub(crate) const MAX_FILE_BYTES: usize = 256 << 20;
+/// A module without them.
 pub(crate) const MAX_MODULE_BYTES: usize = 64 << 20;
 pub(crate) const MAX_FUNCTION_BYTES: usize = 1 << 20;
 pub(crate) const MAX_FUNCTIONS: u32 = 100_000;
@@ -55,6 +58,12 @@ pub(crate) const MAX_MEMORIES: u32 = 8;
 pub(crate) const MAX_TABLES: u32 = 16;
 pub(crate) const MAX_TAGS: u32 = 1_000;
 pub(crate) const MAX_PARAMS: usize = 256;
+/// Blocks, loops and conditions within each other.
+pub(crate) const MAX_NESTING: u32 = 100_000;
+/// Bytes of one function as it is compiled, with all that is added to it.
+pub(crate) const MAX_WRITTEN_FUNCTION_BYTES: u32 = 7 << 20;
+/// Bytes of all functions as they are compiled.
+pub(crate) const MAX_WRITTEN_BYTES: u32 = 256 << 20;
 /// Targets of one branch table, as in browsers; the compiler gives up on
 /// some longer ones.
 pub(crate) const MAX_BRANCH_TARGETS: u32 = 65_520;
@@ -133,18 +142,19 @@ impl Profile {
         format!(
             "symbolon determinism profile 1\n\
              engine: wasmtime {ENGINE_VERSION} cranelift\n\
-             wasm: 2.0 without threads, memory64 and guest gc types; simd, relaxed simd deterministic, \
+             wasm: 2.0 without shared memory, memory64 and guest gc types; atomics on one's own memory, simd, relaxed simd deterministic, \
              exceptions (exnref in no table or global), tail calls, extended const, multi memory\n\
-             flags: consume_fuel, nan_canonicalization, relaxed_simd_deterministic, no inlining, \
-             null collector with {EXCEPTION_HEAP} bytes\n\
+             flags: consume_fuel, relaxed_simd_deterministic, no inlining, null collector with {EXCEPTION_HEAP} bytes\n\
+             floats: a computed nan is the positive canonical one; moved bits are kept\n\
              operator fuel: 1; 0 for nop drop block loop unreachable return else end\n\
              per byte: copy {copy} fill {fill} init {init}; per page: grow {grow}; \
              per element: copy {tcopy} fill {tfill} init {tinit} grow {tgrow}\n\
              host fuel: call {HOST_CALL_FUEL}, one for {BYTES_PER_FUEL} bytes, step {STEP_FUEL}\n\
              start fuel: one for {BYTES_PER_FUEL} bytes of initial memory and of data\n\
              call depth: {CALL_DEPTH}; function {FRAME_BASE} + locals + operand height + operators/{OPS_PER_DEPTH}; \
-             leaves up to {LEAF_FREE} free; instrumentation 1\n\
-             module: bytes {MAX_MODULE_BYTES} function {MAX_FUNCTION_BYTES} functions {MAX_FUNCTIONS} types {MAX_TYPES} \
+             leaves up to {LEAF_FREE} free\n\
+             instrumentation: 2, its operators are paid for\n\
+             module: file {MAX_FILE_BYTES} bytes {MAX_MODULE_BYTES} function {MAX_FUNCTION_BYTES} functions {MAX_FUNCTIONS} types {MAX_TYPES} \
              imports {MAX_IMPORTS} exports {MAX_EXPORTS} globals {MAX_GLOBALS} segments {MAX_SEGMENTS} \
              locals {MAX_LOCALS} memories {MAX_MEMORIES} tables {MAX_TABLES} tags {MAX_TAGS} params {MAX_PARAMS} \
              targets {MAX_BRANCH_TARGETS} elements {MAX_TABLE_ELEMENTS}\n\
@@ -217,6 +227,8 @@ impl Profile {
             | WasmFeatures::TAIL_CALL
             | WasmFeatures::EXTENDED_CONST
             | WasmFeatures::MULTI_MEMORY
+            // Atomic operators; memories that are shared are refused.
+            | WasmFeatures::THREADS
             // Not the guest's own: `externref` and `exnref` are kept behind this bit.
             | WasmFeatures::GC_TYPES
     }
@@ -231,7 +243,8 @@ impl Profile {
         config
             .consume_fuel(true)
             .operator_cost(costs)
-            .cranelift_nan_canonicalization(true)
+            // The instrumentation does it, where it can be seen.
+            .cranelift_nan_canonicalization(false)
             .relaxed_simd_deterministic(true)
             .compiler_inlining(wasmtime::Inlining::No)
             .wasm_simd(true)

@@ -5,10 +5,10 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refused {
-    /// The module is longer than the profile allows.
+    /// The module is longer than the profile allows: without its custom sections, or with them and much longer.
     #[error("module of {bytes} bytes, at most {max} are allowed")]
     TooLarge {
-        /// Its length.
+        /// Its length, without or with them.
         bytes: usize,
         /// The profile's bound.
         max: usize,
@@ -30,6 +30,18 @@ pub enum Refused {
     /// The module has more of something than the profile allows.
     #[error("{count} {what}, at most {max} are allowed")]
     TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        count: u64,
+        /// The profile's bound.
+        max: u64,
+    },
+    /// A function has more of something than the profile allows.
+    #[error("function {function} has {count} {what}, at most {max} are allowed")]
+    Function {
+        /// Its index, imported functions counted first.
+        function: u32,
         /// Of what.
         what: &'static str,
         /// How many.
@@ -78,7 +90,7 @@ impl Refused {
             Self::TooLarge { .. } => "too-large",
             Self::Malformed { .. } => "malformed",
             Self::Feature { .. } => "feature",
-            Self::TooMany { .. } => "too-many",
+            Self::TooMany { .. } | Self::Function { .. } => "too-many",
             Self::UnknownImport { .. } => "unknown-import",
             Self::ImportKind { .. } => "import-kind",
             Self::ImportSignature { .. } => "import-signature",

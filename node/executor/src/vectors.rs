@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(Profile::V1.id().to_string(), PINNED, "{}", Profile::V1.text());
     }
 
-    const PINNED: &str = "074e4756e716e98ed402a287e86f42472b47a93cb1773f65dd13b0073c408c93";
+    const PINNED: &str = "b4aa399010ffcf2a17e10107787ee7a196b23d6a70685aa016eda5b2c14094c7";
 
     #[test]
     fn sym_31b_profile_names_the_locked_engine() {

@@ -103,7 +103,7 @@ fn sym_36_fuzz_the_manifest_decoder() {
 fn sym_30_fuzz_the_loading_of_modules() {
     let texts = [include_str!("fixtures/preview1.wat"), include_str!("fixtures/unstable.wat")];
     let mut whole: Vec<Vec<u8>> = texts.iter().map(|text| wat::parse_str(text).unwrap()).collect();
-    for name in ["arithmetic", "calls", "memory", "vectors", "exceptions", "world"] {
+    for name in ["arithmetic", "calls", "memory", "vectors", "exceptions", "nans", "world"] {
         let path = format!("{}/vectors/{name}.wasm", env!("CARGO_MANIFEST_DIR"));
         whole.push(std::fs::read(path).unwrap());
     }

@@ -8,6 +8,7 @@
     missing_docs
 )]
 
+mod atomics;
 mod exec;
 mod flite;
 mod fuzz;
@@ -17,6 +18,7 @@ mod interfaces;
 mod matrix;
 mod modules;
 mod modules_kept;
+mod nans;
 mod outcomes;
 mod programs;
 mod random;

@@ -92,7 +92,7 @@ fn jobs() -> Vec<Job> {
         module,
         units: vec![(unit(10_000_000), Inputs::new()), (unit(20_000), Inputs::new())],
     };
-    for name in ["arithmetic", "calls", "memory", "vectors", "exceptions", "world"] {
+    for name in ["arithmetic", "calls", "memory", "vectors", "exceptions", "nans", "world"] {
         jobs.push(plain(name, std::fs::read(here(&format!("vectors/{name}.wasm"))).unwrap()));
     }
     for (name, text) in [

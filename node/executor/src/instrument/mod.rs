@@ -17,21 +17,30 @@
 //! unwinds callees that never gave back. Functions that call nothing stay as they are
 //! unless they are huge: one uncounted leaf fits the native stack's reserve.
 //!
+//! **Atomics** become plain operators: `atomics`.
+//!
+//! **Floats.** Computed NaNs are made canonical where they can be seen: `floats`.
+//!
 //! The start function is exported and called by the engine instead, so that depth and
 //! fuel are known at its traps too. Custom sections are dropped.
 
+pub(crate) mod atomics;
+mod body;
+mod encode;
+mod floats;
+
 use crate::abi;
 use crate::profile::{
-    CALL_DEPTH, FRAME_BASE, LEAF_FREE, MAX_BRANCH_TARGETS, MAX_EXPORTS, MAX_FUNCTION_BYTES, MAX_FUNCTIONS, MAX_GLOBALS,
-    MAX_IMPORTS, MAX_LOCALS, MAX_MEMORIES, MAX_MODULE_BYTES, MAX_PARAMS, MAX_SEGMENTS, MAX_TABLE_ELEMENTS, MAX_TABLES,
-    MAX_TAGS, MAX_TYPES, OPS_PER_DEPTH, Profile,
+    CALL_DEPTH, MAX_EXPORTS, MAX_FILE_BYTES, MAX_FUNCTION_BYTES, MAX_FUNCTIONS, MAX_GLOBALS, MAX_IMPORTS, MAX_MEMORIES,
+    MAX_MODULE_BYTES, MAX_PARAMS, MAX_SEGMENTS, MAX_TABLE_ELEMENTS, MAX_TABLES, MAX_TAGS, MAX_TYPES, Profile,
 };
 use crate::refuse::Refused;
+use encode::{END, FUNC, I32, I32_CONST, MUTABLE, put_export, put_i32, put_u32, to_u32};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use wasmparser::{
-    BinaryReaderError, DataKind, ExternalKind, FuncType, FuncValidatorAllocations, FunctionBody, Operator, Parser,
-    Payload, RefType, TypeRef, ValType, ValidPayload, Validator, WasmFeatures, WasmModuleResources,
+    BinaryReader, BinaryReaderError, DataKind, ExternalKind, FuncType, FuncValidatorAllocations, Parser, Payload,
+    RefType, TypeRef, ValType, ValidPayload, Validator, WasmFeatures,
 };
 
 /// What the engine must know about a module besides its code.
@@ -79,8 +88,7 @@ const DATA_COUNT: u8 = 12;
 const TAG: u8 = 13;
 
 /// Features that a module may want and the profile leaves out, and their names.
-const LEFT_OUT: [(WasmFeatures, &str); 9] = [
-    (WasmFeatures::THREADS, "threads"),
+const LEFT_OUT: [(WasmFeatures, &str); 8] = [
     (WasmFeatures::MEMORY64, "memory64"),
     (WasmFeatures::LEGACY_EXCEPTIONS, "legacy exceptions"),
     (WasmFeatures::FUNCTION_REFERENCES, "function references"),
@@ -88,13 +96,20 @@ const LEFT_OUT: [(WasmFeatures, &str); 9] = [
     (WasmFeatures::CUSTOM_PAGE_SIZES, "custom page sizes"),
     (WasmFeatures::WIDE_ARITHMETIC, "wide arithmetic"),
     (WasmFeatures::STACK_SWITCHING.union(WasmFeatures::FUNCTION_REFERENCES), "stack switching"),
-    (WasmFeatures::SHARED_EVERYTHING_THREADS.union(WasmFeatures::THREADS), "shared everything"),
+    (WasmFeatures::SHARED_EVERYTHING_THREADS, "shared everything"),
 ];
+
+/// A memory that several threads are to share.
+pub(crate) const SHARED: Refused = Refused::Feature { feature: "shared memory" };
 
 /// Checks a module and writes the instrumented copy.
 pub(crate) fn prepare(profile: Profile, bytes: &[u8]) -> Result<Prepared, Refused> {
-    if bytes.len() > MAX_MODULE_BYTES {
-        return Err(Refused::TooLarge { bytes: bytes.len(), max: MAX_MODULE_BYTES });
+    if bytes.len() > MAX_FILE_BYTES {
+        return Err(Refused::TooLarge { bytes: bytes.len(), max: MAX_FILE_BYTES });
+    }
+    let kept = kept_bytes(bytes);
+    if kept > MAX_MODULE_BYTES {
+        return Err(Refused::TooLarge { bytes: kept, max: MAX_MODULE_BYTES });
     }
     if Parser::is_component(bytes) {
         return Err(Refused::Feature { feature: "the component model" });
@@ -105,6 +120,24 @@ pub(crate) fn prepare(profile: Profile, bytes: &[u8]) -> Result<Prepared, Refuse
         Err(Stop::Refused(refused)) => Err(refused),
         Err(Stop::Invalid(error)) => Err(name_the_feature(profile, bytes, error)),
     }
+}
+
+/// The length of a module without its custom sections, which nobody compiles; all of it that is no section.
+pub(crate) fn kept_bytes(bytes: &[u8]) -> usize {
+    let mut reader = BinaryReader::new(bytes.get(8..).unwrap_or(&[]), 0);
+    let mut kept = bytes.len();
+    while !reader.eof() {
+        let start = reader.original_position();
+        let Ok(id) = reader.read_u8() else { break };
+        let Ok(len) = reader.read_var_u32() else { break };
+        if reader.read_bytes(len as usize).is_err() {
+            break;
+        }
+        if id == 0 {
+            kept = kept.saturating_sub(reader.original_position().saturating_sub(start));
+        }
+    }
+    kept
 }
 
 /// Which feature would have made an invalid module valid.
@@ -185,6 +218,14 @@ struct Pass {
 fn bounded(what: &'static str, count: u32, max: u32) -> Result<(), Refused> {
     if count > max {
         return Err(Refused::TooMany { what, count: u64::from(count), max: u64::from(max) });
+    }
+    Ok(())
+}
+
+/// The same, of a function.
+fn bounded_in(function: u32, what: &'static str, count: u32, max: u32) -> Result<(), Refused> {
+    if count > max {
+        return Err(Refused::Function { function, what, count: u64::from(count), max: u64::from(max) });
     }
     Ok(())
 }
@@ -277,6 +318,9 @@ impl Pass {
             Payload::ImportSection(section) => {
                 for import in section.clone().into_imports() {
                     let import = import?;
+                    if matches!(import.ty, TypeRef::Memory(memory) if memory.shared) {
+                        return Err(SHARED.into());
+                    }
                     let TypeRef::Func(ty) = import.ty else {
                         return Err(Refused::ImportKind {
                             module: import.module.to_owned(),
@@ -313,7 +357,11 @@ impl Pass {
             }
             Payload::MemorySection(section) => {
                 for memory in section.clone() {
-                    let bytes = memory?.initial.saturating_mul(65_536);
+                    let memory = memory?;
+                    if memory.shared {
+                        return Err(SHARED.into());
+                    }
+                    let bytes = memory.initial.saturating_mul(65_536);
                     self.facts.initial_memory = self.facts.initial_memory.saturating_add(bytes);
                 }
             }
@@ -379,172 +427,6 @@ impl Pass {
 
     fn type_at(&self, index: u32) -> Option<&FuncType> {
         self.types.get(usize::try_from(index).ok()?)
-    }
-
-    fn function<T: WasmModuleResources>(
-        &mut self,
-        mut validator: wasmparser::FuncValidator<T>,
-        body: &FunctionBody<'_>,
-    ) -> Result<(), Stop> {
-        let mut reader = body.get_binary_reader();
-        reader.set_features(*self.validator.features());
-        validator.read_locals(&mut reader)?;
-        bounded("locals of a function", validator.len_locals(), MAX_LOCALS)?;
-
-        let mut operators = body.get_operators_reader()?;
-        let mut scan = Scan::default();
-        while !operators.eof() {
-            let at = operators.original_position();
-            let operator = operators.read()?;
-            if let Operator::BrTable { targets } = &operator {
-                bounded("targets of a branch", targets.len(), MAX_BRANCH_TARGETS)?;
-            }
-            validator.op(at, &operator)?;
-            scan.note(at, &operator);
-            scan.height = scan.height.max(validator.operand_stack_height());
-        }
-        operators.finish()?;
-        let locals = validator.len_locals();
-        let ty = usize::try_from(validator.index())
-            .ok()
-            .and_then(|at| self.functions.get(at))
-            .and_then(|ty| self.type_at(*ty))
-            .cloned();
-        self.allocations = validator.into_allocations();
-        self.bodies = self.bodies.saturating_add(1);
-
-        let cost = FRAME_BASE
-            .saturating_add(locals)
-            .saturating_add(scan.height)
-            .saturating_add(scan.operators / OPS_PER_DEPTH);
-        let (Some(ty), true) = (ty, scan.calls || cost > LEAF_FREE) else {
-            put_u32(&mut self.code, to_u32(body.as_bytes().len()));
-            self.code.extend_from_slice(body.as_bytes());
-            return Ok(());
-        };
-        let rewritten = self.rewrite(body, &scan, &ty, locals, cost)?;
-        put_u32(&mut self.code, to_u32(rewritten.len()));
-        self.code.extend_from_slice(&rewritten);
-        Ok(())
-    }
-
-    fn rewrite(
-        &mut self,
-        body: &FunctionBody<'_>,
-        scan: &Scan,
-        ty: &FuncType,
-        locals: u32,
-        cost: u32,
-    ) -> Result<Vec<u8>, Stop> {
-        let left = self.globals;
-        let cost = i32::try_from(cost).unwrap_or(i32::MAX);
-        let all = body.as_bytes();
-        let start = body.range().start;
-        let slice =
-            |from: usize, to: usize| all.get(from.saturating_sub(start)..to.saturating_sub(start)).unwrap_or(&[]);
-        let mut out = Vec::with_capacity(all.len().saturating_add(48));
-
-        // Locals, and one more for a function that catches.
-        let mut reader = body.get_locals_reader()?;
-        let groups = reader.get_count();
-        let first = reader.original_position();
-        for _ in 0..groups {
-            reader.read()?;
-        }
-        let code = reader.original_position();
-        put_u32(&mut out, groups.saturating_add(u32::from(scan.catches)));
-        out.extend_from_slice(slice(first, code));
-        if scan.catches {
-            out.extend_from_slice(&[1, I32]);
-        }
-        let saved = locals;
-
-        out.push(GLOBAL_GET);
-        put_u32(&mut out, left);
-        out.push(I32_CONST);
-        put_i32(&mut out, cost);
-        out.push(I32_SUB);
-        if scan.catches {
-            out.push(LOCAL_TEE);
-            put_u32(&mut out, saved);
-        }
-        out.push(GLOBAL_SET);
-        put_u32(&mut out, left);
-        out.push(GLOBAL_GET);
-        put_u32(&mut out, left);
-        out.extend_from_slice(&[I32_CONST, 0, I32_LT_S, IF, EMPTY, UNREACHABLE, END]);
-        out.push(BLOCK);
-        self.block_type(&mut out, ty)?;
-
-        let give_back = |out: &mut Vec<u8>| {
-            out.push(GLOBAL_GET);
-            put_u32(out, left);
-            out.push(I32_CONST);
-            put_i32(out, cost);
-            out.push(I32_ADD);
-            out.push(GLOBAL_SET);
-            put_u32(out, left);
-        };
-        let restore = |out: &mut Vec<u8>| {
-            out.push(LOCAL_GET);
-            put_u32(out, saved);
-            out.push(GLOBAL_SET);
-            put_u32(out, left);
-        };
-
-        let mut copied = code;
-        for mark in &scan.marks {
-            match mark.what {
-                What::Return { nesting } => {
-                    out.extend_from_slice(slice(copied, mark.at));
-                    out.push(BR);
-                    put_u32(&mut out, nesting);
-                    copied = mark.at.saturating_add(1);
-                }
-                What::TailCall => {
-                    out.extend_from_slice(slice(copied, mark.at));
-                    give_back(&mut out);
-                    copied = mark.at;
-                }
-                What::Label if scan.catches => {
-                    out.extend_from_slice(slice(copied, mark.at));
-                    restore(&mut out);
-                    copied = mark.at;
-                }
-                What::Label => {}
-            }
-        }
-        // The rest, with the body's own `end`, which now ends the block.
-        out.extend_from_slice(slice(copied, body.range().end));
-        if scan.catches {
-            restore(&mut out);
-        }
-        give_back(&mut out);
-        out.push(END);
-        Ok(out)
-    }
-
-    /// The type of a block that takes nothing and leaves a function's results.
-    fn block_type(&mut self, out: &mut Vec<u8>, ty: &FuncType) -> Result<(), Stop> {
-        match ty.results() {
-            [] => out.push(EMPTY),
-            [one] => out.push(val_type(*one)?),
-            many => {
-                let mut results = Vec::with_capacity(many.len());
-                for ty in many {
-                    results.push(val_type(*ty)?);
-                }
-                let known = self.block_types.iter().position(|known| *known == results);
-                let at = known.unwrap_or(self.block_types.len());
-                if known.is_none() {
-                    self.block_types.push(results);
-                }
-                let index = to_u32(self.types.len()).saturating_add(to_u32(at));
-                // A type index is a signed number of 33 bits; ours are small.
-                put_i32(out, i32::try_from(index).unwrap_or(i32::MAX));
-            }
-        }
-        Ok(())
     }
 
     /// Puts the copy together.
@@ -615,142 +497,9 @@ impl Pass {
     }
 }
 
-/// What a first look at a body found.
-#[derive(Default)]
-struct Scan {
-    operators: u32,
-    height: u32,
-    nesting: u32,
-    calls: bool,
-    catches: bool,
-    marks: Vec<Mark>,
-    /// The last operator opened or closed a label: the next position is a mark.
-    label: bool,
-}
-
-struct Mark {
-    at: usize,
-    what: What,
-}
-
-enum What {
-    /// A `return` at this depth of nesting.
-    Return { nesting: u32 },
-    /// The position of a tail call.
-    TailCall,
-    /// The position behind a label that a catch may branch to.
-    Label,
-}
-
-impl Scan {
-    fn note(&mut self, at: usize, operator: &Operator<'_>) {
-        self.operators = self.operators.saturating_add(1);
-        if std::mem::take(&mut self.label) {
-            self.marks.push(Mark { at, what: What::Label });
-        }
-        match operator {
-            Operator::Block { .. } | Operator::If { .. } => {
-                self.nesting = self.nesting.saturating_add(1);
-            }
-            Operator::Loop { .. } => {
-                self.nesting = self.nesting.saturating_add(1);
-                self.label = true;
-            }
-            Operator::TryTable { .. } => {
-                self.nesting = self.nesting.saturating_add(1);
-                self.catches = true;
-            }
-            Operator::End => {
-                self.nesting = self.nesting.saturating_sub(1);
-                self.label = true;
-            }
-            Operator::Return => self.marks.push(Mark { at, what: What::Return { nesting: self.nesting } }),
-            Operator::ReturnCall { .. } | Operator::ReturnCallIndirect { .. } | Operator::ReturnCallRef { .. } => {
-                self.calls = true;
-                self.marks.push(Mark { at, what: What::TailCall });
-            }
-            Operator::Call { .. } | Operator::CallIndirect { .. } | Operator::CallRef { .. } => {
-                self.calls = true;
-            }
-            _ => {}
-        }
-    }
-}
-
-const UNREACHABLE: u8 = 0x00;
-const BLOCK: u8 = 0x02;
-const IF: u8 = 0x04;
-const END: u8 = 0x0b;
-const BR: u8 = 0x0c;
-const LOCAL_GET: u8 = 0x20;
-const LOCAL_TEE: u8 = 0x22;
-const GLOBAL_GET: u8 = 0x23;
-const GLOBAL_SET: u8 = 0x24;
-const I32_CONST: u8 = 0x41;
-const I32_LT_S: u8 = 0x48;
-const I32_ADD: u8 = 0x6a;
-const I32_SUB: u8 = 0x6b;
-const EMPTY: u8 = 0x40;
-const FUNC: u8 = 0x60;
-const I32: u8 = 0x7f;
-const MUTABLE: u8 = 1;
-
-fn val_type(ty: ValType) -> Result<u8, Refused> {
-    Ok(match ty {
-        ValType::I32 => 0x7f,
-        ValType::I64 => 0x7e,
-        ValType::F32 => 0x7d,
-        ValType::F64 => 0x7c,
-        ValType::V128 => 0x7b,
-        ValType::Ref(RefType::FUNCREF) => 0x70,
-        ValType::Ref(RefType::EXTERNREF) => 0x6f,
-        ValType::Ref(RefType::EXNREF) => 0x69,
-        ValType::Ref(_) => {
-            return Err(Refused::Feature { feature: "gc types" });
-        }
-    })
-}
-
-fn to_u32(len: usize) -> u32 {
-    // A module has at most 64 MiB, and so has everything in it.
-    u32::try_from(len).unwrap_or(u32::MAX)
-}
-
-fn put_u32(out: &mut Vec<u8>, mut value: u32) {
-    loop {
-        let low = value.to_le_bytes()[0] & 0x7f;
-        value >>= 7;
-        if value == 0 {
-            out.push(low);
-            return;
-        }
-        out.push(low | 0x80);
-    }
-}
-
-fn put_i32(out: &mut Vec<u8>, mut value: i32) {
-    loop {
-        let low = value.to_le_bytes()[0] & 0x7f;
-        value >>= 7;
-        let done = (value == 0 && low & 0x40 == 0) || (value == -1 && low & 0x40 != 0);
-        if done {
-            out.push(low);
-            return;
-        }
-        out.push(low | 0x80);
-    }
-}
-
-fn put_export(out: &mut Vec<u8>, name: &str, kind: u8, index: u32) {
-    put_u32(out, to_u32(name.len()));
-    out.extend_from_slice(name.as_bytes());
-    out.push(kind);
-    put_u32(out, index);
-}
-
 /// Writes a section of counted entries with more entries at its end.
 fn append(out: &mut Vec<u8>, id: u8, original: Option<&[u8]>, more: u32, extra: &[u8]) -> Result<(), Refused> {
-    let mut reader = wasmparser::BinaryReader::new(original.unwrap_or(&[0]), 0);
+    let mut reader = BinaryReader::new(original.unwrap_or(&[0]), 0);
     let count = reader.read_var_u32().map_err(malformed)?;
     let rest = reader.read_bytes(reader.bytes_remaining()).map_err(malformed)?;
     let mut head = Vec::new();

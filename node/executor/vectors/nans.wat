@@ -1,0 +1,33 @@
+;; NaNs that are computed and seen, and NaNs that are only moved.
+(module
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "\01\00\ef\be\ad\de\fc\ff" "\00\00\00\00\00\00\00\00" "\23\01\c0\7f" "\00\00\80\ff")
+  (global $g (mut f64) (f64.const 0))
+  (func $half (param $x f64) (result f64) (f64.mul (local.get $x) (f64.const 0.5)))
+  ;; mixes bits into a word of memory
+  (func $see (param $bits i64)
+    (i64.store (i32.const 64)
+      (i64.add (i64.mul (i64.load (i32.const 64)) (i64.const 6364136223846793005)) (local.get $bits))))
+  (func (export "_start")
+    (local $i i32) (local $a f64) (local $b f64) (local $c f64) (local $s f32) (local $v v128)
+    (loop $again
+      ;; loaded in one turn, computed in the other
+      (if (i32.and (local.get $i) (i32.const 1))
+        (then (local.set $a (f64.load (i32.const 0))))
+        (else (local.set $a (f64.div (f64.load (i32.const 8)) (f64.load (i32.const 8))))))
+      (local.set $b (f64.neg (f64.sqrt (f64.sub (local.get $b) (f64.const 1)))))
+      (local.set $c (f64.add (local.get $c) (f64.mul (local.get $a) (local.get $b))))
+      (local.set $s (f32.min (f32.load (i32.const 16)) (f32.load (i32.const 20))))
+      (local.set $v (f64x2.div (v128.load (i32.const 0)) (f64x2.splat (local.get $c))))
+      (global.set $g (call $half (select (local.get $a) (local.get $b) (i32.and (local.get $i) (i32.const 2)))))
+      (f64.store (i32.const 128) (f64.neg (local.get $c)))
+      (call $see (i64.load (i32.const 128)))
+      (call $see (i64.reinterpret_f64 (local.get $a)))
+      (call $see (i64.reinterpret_f64 (f64.copysign (local.get $b) (local.get $c))))
+      (call $see (i64.extend_i32_u (i32.reinterpret_f32 (f32.abs (local.get $s)))))
+      (call $see (i64.reinterpret_f64 (f64.neg (global.get $g))))
+      (call $see (i64x2.extract_lane 1 (local.get $v)))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br_if $again (i32.lt_u (local.get $i) (i32.const 100))))
+    (call $exit (i32.and (i32.wrap_i64 (i64.shr_u (i64.load (i32.const 64)) (i64.const 40))) (i32.const 127)))))
