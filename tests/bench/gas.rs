@@ -402,3 +402,67 @@ pub(crate) async fn run(json: bool, bless: bool) -> Result<()> {
     }
     Ok(())
 }
+
+/// Claims of 1,000 channels of as many requestors, in as few transactions as the gas cap allows.
+pub(crate) async fn settle_thousand() -> Result<Vec<(&'static str, u64)>> {
+    const CHANNELS: usize = 1_000;
+    const GAS_CAP: u64 = 16_777_216;
+    let mut world = World::new().await?;
+    let (payee, owner) = (key("settled payee", 0)?, key("owner", 0)?);
+    world.party(&payee, 1, 1).await?;
+    world.party(&owner, 100_000, 50_000).await?;
+    let payers: Vec<Key> = (0..CHANNELS).map(|i| key("settled payer", i)).collect::<Result<_>>()?;
+    for half in payers.chunks(CHANNELS / 2) {
+        let gifts: Vec<_> = half.iter().map(|payer| (payer.address(), amount(20))).collect();
+        let gift = ops::pay_many(world.at.vault, &gifts, world.once());
+        world.send(&owner, gift).await?;
+    }
+    // Each requestor opens its own channel; the chain signs for them, in as few blocks as hold them.
+    world.anvil.control("anvil_autoImpersonateAccount", json!([true])).await?;
+    world.anvil.set_automine(false).await?;
+    let domain = world.vault.domain();
+    for payer in &payers {
+        let me = payer.address();
+        world.anvil.set_ether(me, U256::from(UNIT)).await?;
+        let lanes = [LaneEarmarks { lane: lane(), amounts: vec![(payee.address(), amount(10))] }];
+        let open = ops::open(world.at.vault, me, EXPIRY, &lanes, world.once());
+        let data = format!("0x{}", hex::encode(&open.data));
+        let call = json!([{ "from": me, "to": world.at.vault, "data": data, "gas": "0x30d40" }]);
+        world.anvil.control("eth_sendTransaction", call).await?;
+    }
+    world.anvil.mine(20).await?;
+    world.anvil.set_automine(true).await?;
+    let rows: Vec<_> = payers
+        .iter()
+        .map(|payer| {
+            let voucher = Voucher { payee: payee.address(), lane: lane(), cumulative: amount(7), epoch: 0 };
+            SignedVoucher { voucher, signature: payer.sign(&voucher.digest(&domain)) }
+        })
+        .collect();
+    let (mut transactions, mut gas, mut take, mut rest) = (0, 0, CHANNELS, rows.as_slice());
+    while !rest.is_empty() {
+        take = take.min(rest.len());
+        let (now, later) = rest.split_at(take);
+        let claim = ops::claim_for(world.at.vault, now, world.once());
+        match world.send(&owner, claim).await {
+            Ok(used) => {
+                ensure!(used <= GAS_CAP, "{used} gas in one transaction, the cap is {GAS_CAP}");
+                transactions += 1;
+                gas += used;
+                rest = later;
+            }
+            // Above the cap: an eighth less.
+            Err(_) if take >= 8 => take -= take / 8,
+            Err(error) => return Err(error),
+        }
+    }
+    let head = world.view.head().await?;
+    let credited = world.vault.account(payee.address(), &head).await?.balance;
+    ensure!(credited == amount(7 * 1_000 + 1), "{credited} base units were credited");
+    let channels = u64::try_from(CHANNELS)?;
+    Ok(vec![
+        ("settled_channels", channels),
+        ("settled_transactions", transactions),
+        ("settled_gas_per_channel", gas / channels),
+    ])
+}

@@ -7,6 +7,7 @@
 mod content;
 mod exec;
 mod gas;
+mod vouchers;
 
 use clap::{Parser, Subcommand};
 use std::{path::PathBuf, process::ExitCode};
@@ -33,6 +34,8 @@ enum What {
     Exec,
     /// Speed of content references, beside a plain loop.
     Content,
+    /// Vouchers accepted and issued, beside the bare operations on the curve.
+    Vouchers,
 }
 
 /// The checkout.
@@ -47,6 +50,7 @@ async fn main() -> ExitCode {
         What::Gas { bless } => gas::run(args.json, bless).await,
         What::Exec => exec::run(args.json),
         What::Content => content::run(args.json),
+        What::Vouchers => vouchers::run(args.json).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,8 +4,11 @@
 //! arithmetic. A call works on a copy of the state, which counts only if nothing refused. Where several refusals
 //! would be right, the order is the vault's, from what is cheap to check to what is dear.
 
+#[path = "model/payments.rs"]
 mod payments;
+#[path = "model/records.rs"]
 mod records;
+#[path = "model/token.rs"]
 pub(crate) mod token;
 
 use crate::step::{Call, Outcome, Place, Step};

@@ -1,7 +1,7 @@
 //! Taking an order: every check of SYM-21 that is not the channel's own, and
 //! everything the work needs, before a word of acceptance.
 
-use super::{ChannelRecord, Done, MAX_ORDERS, MAX_PAYER_ORDERS, PREPARING, Provider, orders};
+use super::{ChannelRecord, Done, Look, MAX_ORDERS, MAX_PAYER_ORDERS, PREPARING, Provider, orders};
 use crate::{
     context::{Context, GUEST_MEMORY_BYTES, LONGEST_REQUEST, NodeError, now},
     convert,
@@ -16,7 +16,7 @@ use symbolon_primitives::{
     Signer, Timestamp,
 };
 use symbolon_quorum::{Message, OrderTerms, Replica, ReplicaInput, TermsError, Timing};
-use symbolon_settlement::{ChainError, ChannelState, Depth};
+use symbolon_settlement::{ChainError, Depth};
 use symbolon_wire::{OrderMessage, RefusalCode, Response, Right, members_hash};
 
 /// Modules being fetched and compiled at once.
@@ -87,7 +87,7 @@ struct Ready {
     lane: Lane,
     payer_peer: Peer,
     agreement: SignedAgreement,
-    view: ChannelState,
+    view: Look,
     compiled: CompiledModule,
 }
 
@@ -342,7 +342,8 @@ async fn prepare(
     let depth = Depth::for_value(most, agreement.finality_threshold, agreement.depth);
     let anchor = context.vault.chain().anchor(depth).await?;
     let own = context.key.address();
-    let view = context.vault.channel(agreement.payer, own, lane, &anchor).await?;
+    let state = context.vault.channel(agreement.payer, own, lane, &anchor).await?;
+    let view = Look::new(state, anchor.number, depth);
     for leaf in signed.leaves.iter().filter(|leaf| leaf.provider != own) {
         let account = context.vault.account(leaf.provider, &anchor).await?;
         if account.stake < least_stake || account.unbonding_at.is_some() {

@@ -21,6 +21,7 @@ use crate::{
 use accept::Accepted;
 use market::{AgreementRecord, OwnOffer};
 pub(crate) use money::ChannelRecord;
+use money::Look;
 pub(crate) use orders::OrderRecord;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},

@@ -12,13 +12,13 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 use symbolon_channel::{
-    ChannelTerms, Effect, Effects, Offer, Payee, PayeeInput, Reason, Rejected, SignedVoucher, View, allowance,
+    ChannelTerms, Effect, Effects, Order, Payee, PayeeInput, Reason, Rejected, Remedy, SignedVoucher, Standing, View,
 };
 use symbolon_contracts::vault::VaultEvents;
 use symbolon_net::PeerId;
 use symbolon_primitives::{
-    Address, Agreement, Amount, Epoch, Lane, Leaf, OrderDigest, Signature, SignedOrder, Signer, Timestamp, Voucher,
-    watch::Package,
+    Address, Agreement, Amount, Epoch, Lane, Leaf, OrderDigest, Refuse, Signature, SignedOrder, Signer, Timestamp,
+    Voucher, watch::Package,
 };
 use symbolon_quorum::{Evidence, ReplicaInput, Settlement};
 use symbolon_settlement::{
@@ -71,18 +71,23 @@ impl ChannelRecord {
     }
 
     /// Whether the channel would take an order, as the chain shows it now; changes nothing.
-    pub(super) fn would_take(
-        mut self,
-        context: &Context,
-        state: ChannelState,
-        signed: &SignedOrder,
-    ) -> Result<(), Rejected> {
+    pub(super) fn would_take(mut self, context: &Context, seen: Look, signed: &SignedOrder) -> Result<(), Rejected> {
         let time = now();
-        self.payee.handle(&context.key, PayeeInput::Seen(view_of(state)), time)?;
+        self.look(context, seen, time)?;
         let Some((_, leaf)) = signed.leaf_of(context.key.address()) else { return Ok(()) };
         let (order, max_fuel) = (signed.digest(&context.domain), signed.order.max_fuel);
-        let offer = Offer { order, leaf: *leaf, max_fuel, settle_by: signed.order.settle_by };
-        self.payee.handle(&context.key, PayeeInput::Offered(offer), time).map(|_| ())
+        let order = Order { digest: order, leaf: *leaf, max_fuel, settle_by: signed.order.settle_by };
+        self.payee.handle(&context.key, PayeeInput::Offered(order), time).map(|_| ())
+    }
+
+    /// Takes over what was seen for an order. A look that came after it counts
+    /// as well, unless it was not as deep as this order needs (SYM-26).
+    fn look(&mut self, context: &Context, seen: Look, time: Timestamp) -> Result<Effects, Rejected> {
+        match self.payee.handle(&context.key, PayeeInput::Seen(seen.view), time) {
+            Err(Rejected { reason: Reason::Stale { .. }, .. }) if !seen.finalized => Ok(Effects::new()),
+            Err(Rejected { reason: reason @ Reason::Stale { .. }, .. }) => Err(reason.retry()),
+            answer => answer,
+        }
     }
 
     pub(super) fn id(&self) -> (Address, Lane) {
@@ -97,13 +102,14 @@ impl ChannelRecord {
     fn is_active(&self, time: Timestamp) -> bool {
         self.payee.open_order().is_some()
             || !self.payee.claimable().is_zero()
-            || self.payee.view().expiry == Timestamp::default()
+            || self.payee.due_until() >= Some(time)
+            || self.payee.view().is_empty()
             || time < self.watch_until
     }
 
     fn held(&self, job_over: bool) -> Option<HeldVoucher> {
         let best = self.payee.best()?;
-        let View { allocated, claimed, epoch, expiry } = *self.payee.view();
+        let View { allocated, claimed, epoch, expiry, .. } = *self.payee.view();
         Some(HeldVoucher {
             payer: self.payee.terms().payer,
             signed: ops::SignedVoucher { voucher: best.voucher, signature: best.signature },
@@ -203,7 +209,7 @@ impl Provider {
         &mut self,
         agreement: &Agreement,
         lane: Lane,
-        state: ChannelState,
+        seen: Look,
         leaf: &Leaf,
         order: OrderRecord,
     ) -> Result<Result<(), (RefusalCode, String)>, NodeError> {
@@ -212,44 +218,47 @@ impl Provider {
         let mut record =
             self.channels.get(&id).cloned().unwrap_or_else(|| ChannelRecord::new(&self.context, agreement, lane));
         let digest = order.digest();
-        let offer = Offer {
-            order: digest,
+        let offer = Order {
+            digest,
             leaf: *leaf,
             max_fuel: order.order().order.max_fuel,
             settle_by: order.order().order.settle_by,
         };
         let key = &self.context.key;
-        let taken = record
-            .payee
-            .handle(key, PayeeInput::Seen(view_of(state)), time)
-            .and_then(|_| record.payee.handle(key, PayeeInput::Offered(offer), time));
+        let looked = record.look(&self.context, seen, time);
+        let taken = looked.as_ref().map_err(|rejected| *rejected).and_then(|_| {
+            record.payee.handle(key, PayeeInput::Offered(offer), time)?;
+            self.exposure_with(agreement, &record)
+        });
         if let Err(rejected) = taken {
             return Ok(Err((code_of(&rejected), rejected.to_string())));
         }
-        if let Err((exposed, allowed)) = self.exposure_with(agreement, &record) {
-            let why = format!("exposure of {exposed} base units to this payer key, {allowed} are allowed now");
-            return Ok(Err((RefusalCode::Later, why)));
+        let mut writes = vec![snapshot::put(&record.key(), &record)?, snapshot::put(digest.as_bytes(), &order)?];
+        // What the look showed to be paid is stored with it.
+        let paid = paid_in(&looked.unwrap_or_default());
+        for earlier in &paid {
+            if let Some(earlier) = self.orders.get_mut(earlier) {
+                earlier.paid = true;
+                writes.push(snapshot::put(earlier.digest().as_bytes(), earlier)?);
+            }
         }
-        let writes = vec![snapshot::put(&record.key(), &record)?, snapshot::put(digest.as_bytes(), &order)?];
         self.context.store.write(writes).await?;
         self.channels.insert(id, record);
         self.orders.insert(digest, order);
+        for earlier in paid {
+            self.feed(earlier, ReplicaInput::Paid).await?;
+        }
         Ok(Ok(()))
     }
 
     /// SYM-25 over all channels of a payer key, with `record` in place of its old self.
-    fn exposure_with(&self, agreement: &Agreement, record: &ChannelRecord) -> Result<(), (Amount, Amount)> {
+    fn exposure_with(&self, agreement: &Agreement, record: &ChannelRecord) -> Result<(), Rejected> {
         let others = self
             .channels
             .values()
             .filter(|other| other.payee.terms().payer == agreement.payer && other.id() != record.id());
-        let (mut exposed, mut paid) = (record.payee.exposure(), secured(record));
-        for other in others {
-            exposed = exposed.checked_add(other.payee.exposure()).unwrap_or(Amount::MAX);
-            paid = paid.checked_add(secured(other)).unwrap_or(Amount::MAX);
-        }
-        let allowed = allowance(agreement.exposure_limit, self.config.unproven_limit, paid);
-        if exposed <= allowed { Ok(()) } else { Err((exposed, allowed)) }
+        Standing::of(others.map(|other| &other.payee).chain([&record.payee]))
+            .check(agreement.exposure_limit, self.config.unproven_limit)
     }
 
     /// Hands an input to an order's channel; what must be durable is durable when this returns.
@@ -399,7 +408,7 @@ impl Provider {
             return Ok(refusal(RefusalCode::Later, "the channel has not been looked at yet"));
         };
         record.watch_until = now().plus_secs(WATCH_SECS);
-        if record.payee.view().expiry == Timestamp::default() {
+        if record.payee.view().is_empty() {
             return Ok(refusal(RefusalCode::Later, "the channel has not been looked at yet"));
         }
         match self.channel(id, PayeeInput::ReleaseAsked { epoch }).await? {
@@ -552,6 +561,25 @@ impl Provider {
         Ok(())
     }
 
+    /// Carries out what a look at the chain brought up; it is durable already.
+    async fn on_seen(&mut self, effects: &[Effect]) -> Result<(), NodeError> {
+        for order in paid_in(effects) {
+            self.feed(order, ReplicaInput::Paid).await?;
+        }
+        for effect in effects {
+            let message = match effect {
+                Effect::Halted(conflict) => format!("a channel is stopped: {conflict}"),
+                Effect::Forfeited { epoch, amount } => {
+                    format!("epoch {epoch} of a channel ended with {amount} base units unclaimed")
+                }
+                _ => continue,
+            };
+            tracing::error!("{message}");
+            self.context.events.emit(Event::Warning { message });
+        }
+        Ok(())
+    }
+
     /// Looks at the chain in the background, one look at a time.
     pub(super) fn poll_chain(&mut self) {
         let time = now();
@@ -588,14 +616,13 @@ impl Provider {
                 record.watch_until = now().plus_secs(WATCH_SECS);
                 self.channels.entry(id).or_insert(record);
             }
-            if let Err(rejected) = self.channel(id, PayeeInput::Seen(view)).await? {
-                tracing::error!(%rejected, "the chain contradicts what it showed before");
+            match self.channel(id, PayeeInput::Seen(view)).await? {
+                Ok(effects) => self.on_seen(&effects).await?,
+                Err(rejected) => tracing::debug!(%rejected, "a look at the chain came late"),
             }
         }
         for order in found.settled {
-            let Some(id) = self.channel_of(order) else { continue };
-            if self.channel(id, PayeeInput::Settled { order }).await?.is_ok() {
-                self.feed(order, ReplicaInput::Paid).await?;
+            if self.orders.contains_key(&order) {
                 self.context.events.emit(Event::QuorumSettled { order, by_us: false });
             }
         }
@@ -611,16 +638,31 @@ impl Provider {
     }
 }
 
-fn view_of(state: ChannelState) -> View {
-    let ChannelState { allocated, claimed, epoch, expiry } = state;
-    View { allocated, claimed, epoch, expiry }
+/// A channel as it was seen for an order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    view: View,
+    /// Whether it was read at the finalized block, as the order's value asks for.
+    finalized: bool,
 }
 
-/// What of a channel cannot be lost any more.
-fn secured(record: &ChannelRecord) -> Amount {
-    let view = record.payee.view();
-    let promised = record.payee.best().map_or(Amount::ZERO, |best| best.voucher.cumulative);
-    promised.min(view.allocated).max(view.claimed)
+impl Look {
+    pub(super) fn new(state: ChannelState, block: u64, depth: Depth) -> Self {
+        Self { view: view_of(state, block), finalized: depth == Depth::Finalized }
+    }
+}
+
+fn view_of(state: ChannelState, block: u64) -> View {
+    let ChannelState { allocated, claimed, epoch, expiry } = state;
+    View { allocated, claimed, epoch, expiry, block }
+}
+
+fn paid_in(effects: &[Effect]) -> Vec<OrderDigest> {
+    let paid = effects.iter().filter_map(|effect| match effect {
+        Effect::Paid { order } => Some(*order),
+        _ => None,
+    });
+    paid.collect()
 }
 
 fn received(record: &ChannelRecord, signed: &SignedVoucher, input: &PayeeInput) -> VoucherRow {
@@ -645,10 +687,7 @@ fn received(record: &ChannelRecord, signed: &SignedVoucher, input: &PayeeInput) 
 
 /// Whether asking again later can help.
 fn code_of(rejected: &Rejected) -> RefusalCode {
-    match rejected.reason {
-        Reason::EarmarkTooSmall { .. } | Reason::WrongEpoch { .. } | Reason::InFlight { .. } => RefusalCode::Later,
-        _ => RefusalCode::Never,
-    }
+    if rejected.remedy == Remedy::Retry { RefusalCode::Later } else { RefusalCode::Never }
 }
 
 /// The order that an event settles, if `me` is among those it credits.
@@ -698,7 +737,8 @@ async fn look(context: &Context, channels: &[ChannelRecord], from: u64) -> Resul
             }
         };
         let (payer, lane) = record.id();
-        views.push(((payer, lane), view_of(context.vault.channel(payer, me, lane, &anchor).await?)));
+        let state = context.vault.channel(payer, me, lane, &anchor).await?;
+        views.push(((payer, lane), view_of(state, anchor.number)));
     }
     let deep = chain.anchor(Depth::Blocks(context.timing.depth.into())).await?;
     let mut found = Found { views, settled: Vec::new(), next: from, newest: deep };

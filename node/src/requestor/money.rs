@@ -9,7 +9,9 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
-use symbolon_channel::{ChannelTerms, Effect, Effects, Issue, Payer, PayerInput, SignedVoucher, View};
+use symbolon_channel::{
+    ChannelTerms, Effect, Effects, Order, Payer, PayerInput, Reason, Rejected, SignedVoucher, View,
+};
 use symbolon_primitives::{
     Address, Amount, Epoch, Lane, Leaf, OrderDigest, Release, Royalty, Signature, SignedOrder, Signer, Timestamp, price,
 };
@@ -100,7 +102,7 @@ impl Requestor {
         let mut writes = Vec::with_capacity(signed.leaves.len());
         for leaf in &signed.leaves {
             let Some(record) = self.channels.get_mut(&(leaf.provider, leaf.lane_number)) else { continue };
-            let issue = Issue { order, leaf: *leaf, max_fuel: signed.order.max_fuel, settle_by };
+            let issue = Order { digest: order, leaf: *leaf, max_fuel: signed.order.max_fuel, settle_by };
             record.payer.handle(&self.context.key, PayerInput::Issue(issue), now()).map_err(NodeError::from)?;
             writes.push(Write::Promise(record.epoch(leaf.epoch)));
             writes.push(snapshot::put(&record.key(), record)?);
@@ -111,7 +113,18 @@ impl Requestor {
     /// Hands an input to a channel; what must be durable is durable when this returns.
     async fn channel(&mut self, id: (Address, u16), input: PayerInput) -> Result<Effects, JobError> {
         let Some(record) = self.channels.get_mut(&id) else { return Ok(Effects::new()) };
-        let effects = record.payer.handle(&self.context.key, input, now()).map_err(NodeError::from)?;
+        let effects = match record.payer.handle(&self.context.key, input, now()) {
+            // A look that came after another one.
+            Err(Rejected { reason: Reason::Stale { .. }, .. }) => return Ok(Effects::new()),
+            answer => answer.map_err(NodeError::from)?,
+        };
+        for effect in &effects {
+            if let Effect::Halted(conflict) = effect {
+                let message = format!("a channel is stopped: {conflict}");
+                tracing::error!("{message}");
+                self.context.events.emit(Event::Warning { message });
+            }
+        }
         let mut writes = Vec::new();
         for effect in &effects {
             match effect {
@@ -309,7 +322,7 @@ impl Requestor {
             let most = price(terms.flat, terms.rate, max_fuel)?;
             let lane = self.lanes(self.spec.rules.lanes).find_map(|number| {
                 let record = self.channels.get(&(partner.provider, number))?;
-                record.payer.open_order().is_none().then(|| (number, most.saturating_sub(record.payer.room())))
+                record.payer.open().is_none().then(|| (number, record.payer.missing(most)))
             });
             let Some((number, missing)) = lane else { continue };
             if missing.is_zero() || missing > left {
@@ -409,7 +422,8 @@ async fn look(
     at: &symbolon_settlement::Header,
 ) -> Result<View, NodeError> {
     let state = context.vault.channel(context.key.address(), payee, lane, at).await?;
-    Ok(View { allocated: state.allocated, claimed: state.claimed, epoch: state.epoch, expiry: state.expiry })
+    let symbolon_settlement::ChannelState { allocated, claimed, epoch, expiry } = state;
+    Ok(View { allocated, claimed, epoch, expiry, block: at.number })
 }
 
 fn issued(record: &PayerRecord, signed: &SignedVoucher, input: &PayerInput) -> VoucherRow {

@@ -1,7 +1,9 @@
 //! The one EIP-712 domain everything is signed under: the vault's (SYM-05).
 
-use alloy_primitives::Address;
+use crate::keccak256;
+use alloy_primitives::{Address, B256};
 use alloy_sol_types::{Eip712Domain, SolStruct};
+use core::cell::Cell;
 use serde::{Deserialize, Serialize};
 
 /// A vault on a chain. Its name and version are `symbolon` and `1`.
@@ -20,9 +22,53 @@ impl Domain {
         symbolon_contracts::domain(self.chain_id, self.vault)
     }
 
+    /// The hash of the domain alone. A node signs under one: the last is remembered.
+    fn separator(&self) -> B256 {
+        thread_local! {
+            static LAST: Cell<Option<(Domain, B256)>> = const { Cell::new(None) };
+        }
+        match LAST.get() {
+            Some((domain, separator)) if domain == *self => separator,
+            _ => {
+                let separator = self.eip712().separator();
+                LAST.set(Some((*self, separator)));
+                separator
+            }
+        }
+    }
+
     /// The digest that is signed for `statement` under this domain.
     #[must_use]
     pub fn digest(&self, statement: &impl SolStruct) -> [u8; 32] {
-        statement.eip712_signing_hash(&self.eip712()).0
+        let (separator, body) = (self.separator(), statement.eip712_hash_struct());
+        keccak256(&[b"\x19\x01".as_slice(), separator.as_slice(), body.as_slice()].concat())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy_primitives::aliases::{U24, U96};
+
+    #[test]
+    fn sym_05_a_digest_is_eip_712s_whichever_domain_came_before() {
+        let voucher = symbolon_contracts::Voucher {
+            payee: Address::repeat_byte(1),
+            lane: B256::repeat_byte(2),
+            cumulative: U96::from(3),
+            epoch: U24::from(4),
+        };
+        let one = Domain { chain_id: 1, vault: Address::repeat_byte(9) };
+        let other_chain = Domain { chain_id: 2, ..one };
+        let other_vault = Domain { vault: Address::repeat_byte(8), ..one };
+        let mut seen = Vec::new();
+        for domain in [one, other_chain, one, other_vault, one, one] {
+            let digest = domain.digest(&voucher);
+            assert_eq!(digest, voucher.eip712_signing_hash(&domain.eip712()).0);
+            seen.push(digest);
+        }
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 3);
     }
 }

@@ -110,6 +110,23 @@ impl Lane {
         Amount::new(claimed.get().saturating_mul(bps) / 10_000).unwrap_or(claimed).min(claimed)
     }
 
+    /// The royalty of every payment in this lane.
+    ///
+    /// # Errors
+    /// [`LaneError`] for a lane that no vault opens.
+    pub fn royalty(self) -> Result<Royalty, LaneError> {
+        let (author, rest) = self.0.0.split_at(20);
+        let bps = rest.first_chunk::<2>().map_or(0, |bytes| u16::from_be_bytes(*bytes));
+        Royalty::new(Address::from_slice(author), bps)
+    }
+
+    /// Whether an order's leaf with this lane number means this very lane. A
+    /// leaf carries 16 bits of the number, so longer numbers have no orders.
+    #[must_use]
+    pub fn is_order_lane(self, number: u16) -> bool {
+        self.royalty().is_ok_and(|royalty| royalty.lane(number) == self)
+    }
+
     /// The low 16 bits of the number, as a roster's leaf carries them.
     #[must_use]
     pub const fn number16(self) -> u16 {
@@ -159,5 +176,22 @@ mod tests {
         let mut nobodys = word;
         nobodys.0.iter_mut().take(20).for_each(|byte| *byte = 0);
         assert_eq!(Lane::from_word(nobodys).author_share_down(Amount::MAX), Amount::ZERO);
+    }
+
+    #[test]
+    fn sym_16_a_lane_names_its_royalty_and_only_short_numbers_have_orders() {
+        let author = Address::repeat_byte(0xaa);
+        let royalty = Royalty::new(author, 250).unwrap_or_default();
+        let lane = royalty.lane(7);
+        assert_eq!(lane.royalty(), Ok(royalty));
+        assert!(lane.is_order_lane(7) && !lane.is_order_lane(6));
+        let mut long = lane.word().0;
+        long[24] = 1;
+        let long = Lane::from_word(B256::new(long));
+        assert_eq!((long.number16(), long.royalty()), (7, Ok(royalty)));
+        assert!(!long.is_order_lane(7), "a number above 16 bits is another lane");
+        let unsound = Lane::from_word(B256::repeat_byte(0xff));
+        assert_eq!(unsound.royalty(), Err(LaneError::ShareTooLarge { bps: 0xffff }));
+        assert!(!unsound.is_order_lane(0xffff));
     }
 }

@@ -13,6 +13,7 @@ pub mod lane;
 pub mod order;
 pub mod price;
 pub mod receipt;
+pub mod refuse;
 pub mod results;
 pub mod sign;
 pub mod watch;
@@ -29,6 +30,7 @@ pub use id::{
 pub use lane::{Lane, LaneError, Royalty};
 pub use order::{Commit, GiveUp, Leaf, OrderError, Release, ResultStatement, SignedOrder, Voucher, Work, WorkOrder};
 pub use price::price;
+pub use refuse::{Refuse, Rejected, Remedy};
 pub use results::{UnitResult, results_root};
 pub use sign::{Key, Signature, SignatureError, Signer};
 pub use work::{Input, Level, Limits, Workunit};

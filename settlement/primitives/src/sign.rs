@@ -1,12 +1,24 @@
 //! Signatures: 64 compact bytes (EIP-2098), low s only, over 32-byte digests.
 //!
-//! The one place that knows the curve library, so that a faster one can take
-//! its place without anybody noticing.
+//! The one place that knows the curve libraries. libsecp256k1 signs and
+//! recovers, because it is several times as fast (`scripts/bench vouchers`
+//! measures both); k256 holds the secret keys, which it forgets when they are
+//! dropped, and the tests hold the one against the other.
 
 use alloy_primitives::Address;
 use core::fmt;
-use k256::ecdsa::{RecoveryId, Signature as EcdsaSignature, SigningKey, VerifyingKey};
+use k256::ecdsa::SigningKey;
+use secp256k1::{
+    Message, PublicKey, SECP256K1, SecretKey,
+    ecdsa::{RecoverableSignature, RecoveryId},
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+/// Half of the curve's order: the highest s that is taken.
+const HALF_ORDER: [u8; 32] = [
+    0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x5d, 0x57, 0x6e,
+    0x73, 0x57, 0xa4, 0x50, 0x1d, 0xdf, 0xe9, 0x2f, 0x46, 0x68, 0x1b, 0x20, 0xa0,
+];
 
 /// Why a signature is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,13 +67,14 @@ impl Signature {
     pub fn recover(&self, digest: &[u8; 32]) -> Result<Address, SignatureError> {
         let mut bytes = self.0;
         let top = bytes.get_mut(32).ok_or(SignatureError::Malformed)?;
-        let odd = *top & 0x80 != 0;
+        let parity = if *top & 0x80 == 0 { RecoveryId::Zero } else { RecoveryId::One };
         *top &= 0x7f;
-        let signature = EcdsaSignature::from_slice(&bytes).map_err(|_| SignatureError::Malformed)?;
-        if signature.normalize_s().is_some() {
+        if bytes.last_chunk::<32>().is_none_or(|s| *s > HALF_ORDER) {
             return Err(SignatureError::Malformed);
         }
-        let key = VerifyingKey::recover_from_prehash(digest, &signature, RecoveryId::new(odd, false))
+        let signature = RecoverableSignature::from_compact(&bytes, parity).map_err(|_| SignatureError::Malformed)?;
+        let key = SECP256K1
+            .recover_ecdsa(Message::from_digest(*digest), &signature)
             .map_err(|_| SignatureError::Malformed)?;
         Ok(address_of(&key))
     }
@@ -131,9 +144,11 @@ impl Key {
     /// # Errors
     /// [`SignatureError::BadKey`] when they are zero or above the curve's order.
     pub fn from_bytes(secret: &[u8; 32]) -> Result<Self, SignatureError> {
-        let secret = SigningKey::from_slice(secret).map_err(|_| SignatureError::BadKey)?;
-        let address = address_of(secret.verifying_key());
-        Ok(Self { secret, address })
+        let held = SigningKey::from_slice(secret).map_err(|_| SignatureError::BadKey)?;
+        let mut key = SecretKey::from_byte_array(*secret).map_err(|_| SignatureError::BadKey)?;
+        let address = address_of(&key.public_key(SECP256K1));
+        key.non_secure_erase();
+        Ok(Self { secret: held, address })
     }
 
     /// The secret bytes, for a key file or a wallet.
@@ -152,14 +167,16 @@ impl Signer for Key {
     }
 
     fn sign(&self, digest: &[u8; 32]) -> Signature {
-        // Signing a 32-byte prehash fails only for a digest of another length,
-        // which the type rules out; the zero signature recovers to nobody.
-        let Ok((signature, recovery)) = self.secret.sign_prehash_recoverable(digest) else {
+        // A secret that k256 took is within the curve's order: the zero
+        // signature, which recovers to nobody, is never given.
+        let Ok(mut key) = SecretKey::from_byte_array(self.secret_bytes()) else {
             return Signature([0; 64]);
         };
-        let mut bytes: [u8; 64] = signature.to_bytes().into();
+        let signature = SECP256K1.sign_ecdsa_recoverable(Message::from_digest(*digest), &key);
+        key.non_secure_erase();
+        let (parity, mut bytes) = signature.serialize_compact();
         if let Some(top) = bytes.get_mut(32)
-            && recovery.is_y_odd()
+            && matches!(parity, RecoveryId::One | RecoveryId::Three)
         {
             *top |= 0x80;
         }
@@ -173,10 +190,9 @@ impl fmt::Debug for Key {
     }
 }
 
-fn address_of(key: &VerifyingKey) -> Address {
+fn address_of(key: &PublicKey) -> Address {
     // SEC1's first byte says "uncompressed"; the address is of the 64 after it.
-    let point = key.to_encoded_point(false);
-    Address::from_raw_public_key(point.as_bytes().get(1..).unwrap_or_default())
+    Address::from_raw_public_key(key.serialize_uncompressed().get(1..).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -199,24 +215,120 @@ mod tests {
         }
     }
 
-    #[test]
-    fn sym_05_malleated_and_zero_signatures_are_refused() {
-        use k256::elliptic_curve::ops::Neg;
-        let digest = [7; 32];
-        let signature = key(1).sign(&digest);
-        let mut bytes = *signature.as_bytes();
+    /// The curve's order, and numbers beside the edges of what is taken.
+    const ORDER: [u8; 32] = [
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0xba, 0xae,
+        0xdc, 0xe6, 0xaf, 0x48, 0xa0, 0x3b, 0xbf, 0xd2, 0x5e, 0x8c, 0xd0, 0x36, 0x41, 0x41,
+    ];
+
+    fn beside(number: [u8; 32], by: i8) -> [u8; 32] {
+        let number = alloy_primitives::U256::from_be_bytes(number);
+        let by256 = alloy_primitives::U256::from(by.unsigned_abs());
+        let moved = if by < 0 { number.wrapping_sub(by256) } else { number.wrapping_add(by256) };
+        moved.to_be_bytes()
+    }
+
+    fn scalar() -> impl Strategy<Value = [u8; 32]> {
+        let edges = [[0; 32], ORDER, HALF_ORDER, [0xff; 32], [0x7f; 32]];
+        prop_oneof![
+            (proptest::sample::select(edges.to_vec()), -2_i8..=2).prop_map(|(edge, by)| beside(edge, by)),
+            any::<[u8; 32]>(),
+            (any::<[u8; 32]>(), Just(0_u8)).prop_map(|(mut bytes, top)| {
+                bytes[0] = top;
+                bytes
+            }),
+        ]
+    }
+
+    /// What k256 makes of the same bytes.
+    fn reference(bytes: &[u8; 64], digest: &[u8; 32]) -> Option<Address> {
+        use k256::ecdsa::{RecoveryId, Signature as Reference, VerifyingKey};
+        let mut bytes = *bytes;
         let odd = bytes[32] & 0x80 != 0;
         bytes[32] &= 0x7f;
-        let (r, s) = EcdsaSignature::from_slice(&bytes).unwrap().split_scalars();
-        let high = EcdsaSignature::from_scalars(*r, s.neg()).unwrap();
-        let mut high: [u8; 64] = high.to_bytes().into();
-        // The high s does not fit beside the parity bit or is refused as high.
-        if !odd {
-            high[32] |= 0x80;
+        let signature = Reference::from_slice(&bytes).ok()?;
+        if signature.normalize_s().is_some() {
+            return None;
         }
-        assert_ne!(Signature(high).recover(&digest), Ok(key(1).address()));
-        assert_eq!(Signature([0; 64]).recover(&digest), Err(SignatureError::Malformed));
+        let key = VerifyingKey::recover_from_prehash(digest, &signature, RecoveryId::new(odd, false)).ok()?;
+        Some(Address::from_raw_public_key(&key.to_encoded_point(false).as_bytes()[1..]))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn sym_05_both_libraries_agree_on_every_hostile_signature(
+            (r, s, digest) in (scalar(), scalar(), scalar()),
+            seed in 1_u8..255,
+            edit in 0_usize..8,
+            bit in 0_usize..512,
+        ) {
+            let key = key(seed);
+            let honest = *key.sign(&digest).as_bytes();
+            let mut bytes = honest;
+            match edit {
+                0 => {}
+                1 => bytes[..32].copy_from_slice(&r),
+                2 => bytes[32..].copy_from_slice(&s),
+                3 => bytes = [r, s].concat().try_into().unwrap(),
+                4 => bytes[32] ^= 0x80,
+                5 => bytes[bit / 8] ^= 1 << (bit % 8),
+                // Malleated: s turned into the order less s, with either parity.
+                _ => {
+                    let mut low: [u8; 32] = honest[32..].try_into().unwrap();
+                    low[0] &= 0x7f;
+                    let order = alloy_primitives::U256::from_be_bytes(ORDER);
+                    let high = order - alloy_primitives::U256::from_be_bytes(low);
+                    bytes[32..].copy_from_slice(&high.to_be_bytes::<32>());
+                    if edit == 6 { bytes[32] ^= 0x80; }
+                }
+            }
+            let ours = Signature(bytes).recover(&digest).ok();
+            prop_assert_eq!(ours, reference(&bytes, &digest));
+            prop_assert_eq!(ours == Some(key.address()), bytes == honest, "one signature a key and digest");
+        }
+
+        #[test]
+        fn sym_05_both_libraries_sign_alike(secret: [u8; 32], digest: [u8; 32]) {
+            let (Ok(ours), Ok(theirs)) = (Key::from_bytes(&secret), SigningKey::from_slice(&secret)) else {
+                return Ok(());
+            };
+            let (signature, parity) = theirs.sign_prehash_recoverable(&digest).unwrap();
+            let mut bytes: [u8; 64] = signature.to_bytes().into();
+            bytes[32] |= u8::from(parity.is_y_odd()) << 7;
+            prop_assert_eq!(*ours.sign(&digest).as_bytes(), bytes);
+            let point = theirs.verifying_key().to_encoded_point(false);
+            prop_assert_eq!(ours.address(), Address::from_raw_public_key(&point.as_bytes()[1..]));
+        }
+    }
+
+    #[test]
+    fn sym_05_the_edges_of_r_s_and_secrets() {
+        let (digest, one) = ([7; 32], beside([0; 32], 1));
+        let refused = |r: [u8; 32], s: [u8; 32]| {
+            let bytes = [r, s].concat().try_into().unwrap();
+            assert_eq!(Signature(bytes).recover(&digest), Err(SignatureError::Malformed), "{r:?} {s:?}");
+        };
+        let r: [u8; 32] = key(1).sign(&digest).as_bytes()[..32].try_into().unwrap();
+        refused([0; 32], one);
+        refused(r, [0; 32]);
+        refused(ORDER, one);
+        refused(beside(ORDER, 1), one);
+        refused(r, beside(HALF_ORDER, 1));
+        refused([0; 32], [0; 32]);
+        // No point has this x.
+        refused(beside([0; 32], 5), one);
+        let top: [u8; 64] = [r, HALF_ORDER].concat().try_into().unwrap();
+        assert!(Signature(top).recover(&digest).is_ok(), "the highest s that is taken");
+        let signature = key(1).sign(&digest);
         assert!(matches!(signature.check(&digest, Address::ZERO), Err(SignatureError::WrongSigner { .. })));
+        assert!(matches!(Signature::try_from([0; 63].as_slice()), Err(SignatureError::Length)));
+        for secret in [[0; 32], ORDER, beside(ORDER, 1), [0xff; 32]] {
+            assert!(matches!(Key::from_bytes(&secret), Err(SignatureError::BadKey)));
+        }
+        let last = beside(ORDER, -1);
+        assert_eq!(Key::from_bytes(&last).unwrap().secret_bytes(), last);
     }
 
     #[test]

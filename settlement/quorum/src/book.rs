@@ -10,7 +10,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use symbolon_primitives::{
-    B256, ResultStatement, ResultsRoot, Seal, Signature, Timestamp,
+    B256, Refuse, ResultStatement, ResultsRoot, Seal, Signature, Timestamp,
     order::{MAX_LEAVES, seal, seals_hash},
 };
 

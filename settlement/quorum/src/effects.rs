@@ -2,7 +2,7 @@
 
 use crate::message::Message;
 use serde::{Deserialize, Serialize};
-use symbolon_primitives::{Address, SignatureError, Timestamp};
+use symbolon_primitives::{Address, Refuse, SignatureError, Timestamp};
 
 /// One thing to do, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,29 +72,8 @@ impl<'a, E> IntoIterator for &'a Effects<E> {
     }
 }
 
-/// What to do about a refused input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Remedy {
-    /// Nothing: ordinary lateness, disorder or repetition.
-    Ignore,
-    /// Note it against the sender.
-    Warn,
-    /// End the connection: no honest peer sends this.
-    Disconnect,
-    /// Stop dealing in this channel until a person has looked.
-    CloseChannel,
-}
-
-/// A refused input. The machine is as it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub struct Rejected {
-    /// What to do about it.
-    pub remedy: Remedy,
-    /// Why.
-    #[source]
-    pub reason: Reason,
-}
+/// A refused input: why, and what to do about it.
+pub type Rejected = symbolon_primitives::Rejected<Reason>;
 
 /// Why an input is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -170,16 +149,4 @@ pub enum Reason {
     NotForPayer,
 }
 
-impl Reason {
-    pub(crate) const fn ignore(self) -> Rejected {
-        Rejected { remedy: Remedy::Ignore, reason: self }
-    }
-
-    pub(crate) const fn warn(self) -> Rejected {
-        Rejected { remedy: Remedy::Warn, reason: self }
-    }
-
-    pub(crate) const fn disconnect(self) -> Rejected {
-        Rejected { remedy: Remedy::Disconnect, reason: self }
-    }
-}
+impl Refuse for Reason {}

@@ -47,9 +47,10 @@ mod settlement;
 mod terms;
 mod verdict;
 
-pub use effects::{Effect, Effects, Reason, Rejected, Remedy};
+pub use effects::{Effect, Effects, Reason, Rejected};
 pub use message::{Answer, Attestation, Message, SignedCommit, SignedSubset};
 pub use replica::{Replica, ReplicaEvent, ReplicaInput, ReplicaPhase};
 pub use settlement::{Evidence, Row, Settlement, SignedStatement};
+pub use symbolon_primitives::Remedy;
 pub use terms::{MemberSet, OrderTerms, TermsError, Timing};
 pub use verdict::{Verdict, VerdictEvent, VerdictInput};

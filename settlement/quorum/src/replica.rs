@@ -9,7 +9,7 @@ use crate::{
     terms::{MemberSet, OrderTerms, TermsError, Timing},
 };
 use serde::{Deserialize, Serialize};
-use symbolon_primitives::{Address, Commit, Nonce, ResultsRoot, Signer, Timestamp, order::seal};
+use symbolon_primitives::{Address, Commit, Nonce, Refuse, ResultsRoot, Signer, Timestamp, order::seal};
 
 /// What a [`Replica`] is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

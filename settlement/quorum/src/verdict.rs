@@ -9,7 +9,7 @@ use crate::{
     terms::{MemberSet, OrderTerms},
 };
 use serde::{Deserialize, Serialize};
-use symbolon_primitives::{Address, Leaf, ResultsRoot, Timestamp};
+use symbolon_primitives::{Address, Leaf, Refuse, ResultsRoot, Timestamp};
 
 /// What a [`Verdict`] is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

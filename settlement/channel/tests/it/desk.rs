@@ -1,9 +1,9 @@
 //! One channel with keys for both ends, and a small generator.
 
-use symbolon_channel::{ChannelTerms, Effects, Issue, Offer, Payee, PayeeInput, Payer, PayerInput, Rejected};
+use symbolon_channel::{ChannelTerms, Effects, Hosting, Order, Payee, PayeeInput, Payer, PayerInput, Rejected};
 use symbolon_channel::{SignedVoucher, View};
 use symbolon_primitives::{
-    Address, Amount, Domain, Epoch, Key, Leaf, OrderDigest, Royalty, Signer, Timestamp, Voucher,
+    Address, AgreementDigest, Amount, Domain, Epoch, Key, Leaf, OrderDigest, Royalty, Signer, Timestamp, Voucher,
 };
 
 /// One base unit a fuel unit: totals can be read off.
@@ -72,7 +72,10 @@ impl Desk {
         desk
     }
 
+    /// Both ends see this at the block after the last one they saw.
     pub(crate) fn see(&mut self, view: View) {
+        let block = self.payer.view().block.max(self.payee.view().block) + 1;
+        let view = View { block, ..view };
         self.pay(PayerInput::Seen(view), 0).unwrap();
         self.work(PayeeInput::Seen(view), 0).unwrap();
     }
@@ -100,14 +103,23 @@ impl Desk {
         Leaf { provider, owed: amount(owed), flat: Amount::ZERO, rate: amount(RATE), epoch, lane_number }
     }
 
-    pub(crate) fn offer(&self, number: u64, owed: u64, max_fuel: u64, settle_by: u64) -> Offer {
+    pub(crate) fn order(&self, number: u64, owed: u64, max_fuel: u64, settle_by: u64) -> Order {
         let leaf = self.leaf(owed, self.payee.view().epoch);
-        Offer { order: digest(number), leaf, max_fuel, settle_by: Timestamp(settle_by) }
+        Order { digest: digest(number), leaf, max_fuel, settle_by: Timestamp(settle_by) }
     }
 
-    pub(crate) fn issue(&self, number: u64, owed: u64, max_fuel: u64, settle_by: u64) -> Issue {
-        let leaf = self.leaf(owed, self.payer.view().epoch);
-        Issue { order: digest(number), leaf, max_fuel, settle_by: Timestamp(settle_by) }
+    /// Ten periods of 100 seconds from 1,000 on, for 7 base units each, due 20 seconds ahead.
+    pub(crate) fn hosting(&self, number: u8, owed: u64) -> Hosting {
+        Hosting {
+            agreement: AgreementDigest::from_bytes([number; 32]),
+            epoch: self.payee.view().epoch,
+            owed: amount(owed),
+            price: amount(7),
+            begin: Timestamp(1_000),
+            period_secs: 100,
+            lead_secs: 20,
+            periods: 10,
+        }
     }
 
     pub(crate) fn voucher(&self, cumulative: Amount, epoch: Epoch) -> SignedVoucher {

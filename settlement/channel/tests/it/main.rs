@@ -4,5 +4,7 @@
 #![allow(clippy::cast_possible_truncation)]
 
 mod desk;
+mod hosting;
+mod model;
 mod rules;
 mod simulation;

@@ -1,16 +1,20 @@
 //! Whole channels: an honest or a hostile payer, a network that loses, doubles
 //! and reorders, a chain both ends see late and not at the same time, strangers
 //! who submit whatever was ever signed, and processes that die before or after
-//! the store has answered. A failing seed is printed; `SYMBOLON_SEEDS` widens it.
+//! the store has answered. After every step both ends are compared with what the
+//! facts say (`model`). A failing seed is printed; `SYMBOLON_SEEDS` widens it.
 
-use crate::desk::{Desk, EXPIRY, Rng, amount, digest};
-use std::collections::BTreeMap;
-use symbolon_channel::{Effect, Effects, Issue, Offer, PayeeInput, PayerInput, SignedVoucher, View};
+use crate::{
+    desk::{Desk, EXPIRY, MARGIN, Rng, amount, digest},
+    model::Facts,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use symbolon_channel::{Effect, Effects, Order, PayeeInput, PayerInput, Rejected, SignedVoucher, View};
 use symbolon_primitives::{Amount, Epoch, OrderDigest, Release, Signature, Timestamp};
 
 #[derive(Clone, Copy, Debug)]
 enum Mail {
-    Order(Offer),
+    Order(Order),
     Attested { order: OrderDigest, fuel: u64 },
     Voucher { order: OrderDigest, signed: SignedVoucher },
     GaveUp(OrderDigest),
@@ -28,7 +32,7 @@ struct World {
     vouchers: Vec<SignedVoucher>,
     /// Per order: epoch, owed and the attested total.
     worth: BTreeMap<OrderDigest, (Epoch, Option<Amount>)>,
-    offers: BTreeMap<OrderDigest, Offer>,
+    offers: BTreeMap<OrderDigest, Order>,
     fuel: BTreeMap<OrderDigest, u64>,
     paid: Vec<OrderDigest>,
     consents: Vec<(Release, Signature)>,
@@ -36,6 +40,10 @@ struct World {
     hostile: bool,
     settled: u64,
     crashes: u64,
+    payer_facts: Facts,
+    payee_facts: Facts,
+    /// Names of every effect and refusal that came up.
+    happened: BTreeSet<String>,
 }
 
 impl World {
@@ -45,6 +53,10 @@ impl World {
         let chain = View { allocated: amount(200), expiry: Timestamp(EXPIRY), ..View::default() };
         let mut desk = Desk::new();
         desk.see(chain);
+        let chain = *desk.payer.view();
+        let (mut payer_facts, mut payee_facts) = (Facts::default(), Facts::default());
+        payer_facts.payer_did(&PayerInput::Seen(chain), &vec![], 0);
+        payee_facts.payee_did(&PayeeInput::Seen(chain), &vec![], 0);
         Self {
             desk,
             rng,
@@ -62,25 +74,53 @@ impl World {
             hostile,
             settled: 0,
             crashes: 0,
+            payer_facts,
+            payee_facts,
+            happened: BTreeSet::new(),
+        }
+    }
+
+    fn note<T: core::fmt::Debug>(&mut self, what: &T) {
+        let text = format!("{what:?}");
+        let name = text.split([' ', '(', '{']).next().unwrap_or_default();
+        if !self.happened.contains(name) {
+            self.happened.insert(name.to_owned());
+        }
+    }
+
+    fn note_all(&mut self, answer: &Result<Effects, Rejected>) {
+        match answer {
+            Ok(effects) => effects.iter().for_each(|effect| self.note(effect)),
+            Err(rejected) => self.note(&rejected.reason),
         }
     }
 
     /// Dies before the store answered, after it, or not at all.
     fn pay(&mut self, input: PayerInput) -> Effects {
         let before = self.desk.payer.clone();
-        let Ok(effects) = self.desk.pay(input, self.now) else { return Effects::new() };
+        let expected = match &input {
+            PayerInput::Issue(order) if before.halted().is_none() => {
+                Some(self.payer_facts.payer_issues(order, before.view(), self.now, MARGIN))
+            }
+            _ => None,
+        };
+        let answer = self.desk.pay(input, self.now);
+        self.note_all(&answer);
+        assert!(expected.is_none_or(|expected| expected == answer.is_ok()), "{input:?}: {answer:?}");
+        let Ok(effects) = answer else { return Effects::new() };
         assert_eq!(self.desk.payer != before, effects.first() == Some(&Effect::Persist), "L3: persist comes first");
         self.same_again_payer(input);
-        if self.rng.chance(5) {
-            self.crashes += 1;
-            if self.rng.chance(50) {
-                self.desk.payer = before;
-            }
-            self.desk.payer = stored(&self.desk.payer);
-            return Effects::new();
+        let crashed = self.rng.chance(5);
+        self.crashes += u64::from(crashed);
+        let durable = !(crashed && self.rng.chance(50));
+        if durable {
+            self.payer_facts.payer_did(&input, &effects, self.now);
+        } else {
+            self.desk.payer = before;
         }
         self.desk.payer = stored(&self.desk.payer);
-        effects
+        self.payer_facts.check_payer(&self.desk.payer);
+        if crashed { Effects::new() } else { effects }
     }
 
     fn same_again_payer(&self, input: PayerInput) {
@@ -92,7 +132,11 @@ impl World {
 
     fn work(&mut self, input: PayeeInput) -> Option<Effects> {
         let before = self.desk.payee.clone();
-        let effects = self.desk.work(input, self.now).ok()?;
+        let expected = self.payee_facts.payee_takes(&input, before.view(), self.now, MARGIN);
+        let answer = self.desk.work(input, self.now);
+        self.note_all(&answer);
+        assert!(expected.is_none_or(|expected| expected == answer.is_ok()), "{input:?}: {answer:?}");
+        let effects = answer.ok()?;
         assert_eq!(self.desk.payee != before, effects.first() == Some(&Effect::Persist), "L3: persist comes first");
         let mut again = self.desk.payee.clone();
         if again.handle(&self.desk.payee_key, input, Timestamp(self.now)).is_ok() {
@@ -103,15 +147,19 @@ impl World {
                 |payee: &symbolon_channel::Payee| payee.best().map_or(Amount::ZERO, |best| best.voucher.cumulative);
             assert!(of(&before) <= of(&self.desk.payee), "L2: no accepted voucher is lost");
         }
-        if self.rng.chance(5) {
-            self.crashes += 1;
-            if self.rng.chance(50) {
-                self.desk.payee = before;
-            }
-            self.desk.payee = stored(&self.desk.payee);
-            return None;
+        let crashed = self.rng.chance(5);
+        self.crashes += u64::from(crashed);
+        let durable = !(crashed && self.rng.chance(50));
+        if durable {
+            self.payee_facts.payee_did(&input, &effects, self.now);
+        } else {
+            self.desk.payee = before;
         }
         self.desk.payee = stored(&self.desk.payee);
+        self.payee_facts.check_payee(&self.desk.payee);
+        if crashed {
+            return None;
+        }
         for effect in &effects {
             match effect {
                 Effect::Paid { order } => {
@@ -138,18 +186,24 @@ impl World {
 
     fn change(&mut self, chain: View) {
         assert!(chain.claimed >= self.chain.claimed && chain.claimed <= chain.allocated);
-        self.chain = chain;
-        self.history.push(chain);
+        self.chain = View { block: self.chain.block + 1, ..chain };
+        self.history.push(self.chain);
     }
 
-    /// A reading at some depth: never older than what this end has seen.
+    /// A reading at some depth, now and then one that comes late.
     fn reading(&mut self, seen: View) -> View {
-        let from = self.history.iter().position(|view| *view == seen).unwrap_or_default();
+        let from = self.history.iter().position(|view| view.block == seen.block).unwrap_or_default();
+        let from = if self.rng.chance(10) { 0 } else { from };
         self.history[from + self.rng.below((self.history.len() - from) as u64) as usize]
     }
 
     fn step(&mut self) {
         self.now += self.rng.below(40);
+        // A hostile payer's own machine sees claims that it never signed for, and is told to go on.
+        if self.desk.payer.halted().is_some() {
+            assert!(self.hostile, "an honest payer never sees what cannot be");
+            self.pay(PayerInput::Overruled);
+        }
         match self.rng.below(14) {
             0 | 1 => self.order(),
             2 => {
@@ -185,17 +239,16 @@ impl World {
     }
 
     fn order(&mut self) {
-        let max_fuel = [0, 1, 30, 100][self.rng.below(4) as usize];
+        let room = self.desk.payer.room().get() as u64;
+        let max_fuel = [0, 1, 30, 100, room.saturating_sub(1), room, room + 1][self.rng.below(7) as usize];
         let leaf = self.desk.leaf(0, self.desk.payer.view().epoch);
         let leaf = symbolon_primitives::Leaf { owed: self.desk.payer.owed(), ..leaf };
         self.number += 1;
         let settle_by = Timestamp(self.now + 10 + self.rng.below(400));
-        let issue = Issue { order: digest(self.number), leaf, max_fuel, settle_by };
-        let effects = self.pay(PayerInput::Issue(issue));
-        if effects.contains(&Effect::Persist) {
-            let offer = Offer { order: issue.order, leaf, max_fuel, settle_by };
-            self.offers.insert(offer.order, offer);
-            self.mail.push(Mail::Order(offer));
+        let order = Order { digest: digest(self.number), leaf, max_fuel, settle_by };
+        if self.pay(PayerInput::Issue(order)).contains(&Effect::Persist) {
+            self.offers.insert(order.digest, order);
+            self.mail.push(Mail::Order(order));
         }
     }
 
@@ -209,12 +262,12 @@ impl World {
         match mail {
             Mail::Order(offer) => {
                 // The node takes no order twice.
-                if self.worth.contains_key(&offer.order) {
+                if self.worth.contains_key(&offer.digest) {
                     return;
                 }
                 self.work(PayeeInput::Offered(offer));
-                if self.desk.payee.open_order() == Some(offer.order) {
-                    self.worth.insert(offer.order, (offer.leaf.epoch, None));
+                if self.desk.payee.open_order() == Some(offer.digest) {
+                    self.worth.insert(offer.digest, (offer.leaf.epoch, None));
                 }
                 self.attest(offer);
             }
@@ -238,20 +291,20 @@ impl World {
         }
     }
 
-    fn attest(&mut self, offer: Offer) {
-        if self.desk.payee.open_order() != Some(offer.order) || self.rng.chance(20) {
+    fn attest(&mut self, offer: Order) {
+        if self.desk.payee.open_order() != Some(offer.digest) || self.rng.chance(20) {
             return;
         }
-        let fuel = *self.fuel.entry(offer.order).or_insert(if self.rng.chance(50) {
+        let fuel = *self.fuel.entry(offer.digest).or_insert(if self.rng.chance(50) {
             offer.max_fuel
         } else {
             offer.max_fuel / 2
         });
         let total = offer.leaf.total(fuel).unwrap();
         // The Result leaves only once the store has answered.
-        self.until(|world| world.work(PayeeInput::Attest { order: offer.order, fuel }).is_some());
-        self.worth.insert(offer.order, (offer.leaf.epoch, Some(total)));
-        self.mail.push(Mail::Attested { order: offer.order, fuel });
+        self.until(|world| world.work(PayeeInput::Attest { order: offer.digest, fuel }).is_some());
+        self.worth.insert(offer.digest, (offer.leaf.epoch, Some(total)));
+        self.mail.push(Mail::Attested { order: offer.digest, fuel });
     }
 
     fn sign(&mut self, order: OrderDigest, signed: SignedVoucher) {
@@ -303,17 +356,16 @@ impl World {
         if Timestamp(self.now) > self.offers[&order].settle_by || epoch != self.chain.epoch {
             return;
         }
-        let chain = self.chain.after(epoch, total);
-        self.change(chain);
+        self.change(self.chain.after(epoch, total));
         self.settled += 1;
-        // Both see it at depth, then its event.
+        let chain = self.chain;
         self.work(PayeeInput::Seen(chain));
-        if self.desk.payee.view().claimed >= total {
-            self.work(PayeeInput::Settled { order });
-        }
+        // The event may come before the look that shows it.
         if self.rng.chance(70) {
+            let fuel = self.fuel[&order];
+            self.pay(PayerInput::Settled { order, fuel });
             self.pay(PayerInput::Seen(chain));
-            self.pay(PayerInput::Settled { order });
+            self.pay(PayerInput::Settled { order, fuel });
         }
     }
 
@@ -321,12 +373,14 @@ impl World {
     fn end_epoch(&mut self) {
         let epoch = self.chain.epoch;
         self.work(PayeeInput::ReleaseAsked { epoch });
-        let consent = self.consents.iter().any(|(release, _)| release.epoch == epoch);
-        if consent && self.rng.chance(50) {
-            let chain = View { allocated: self.chain.claimed, epoch: epoch + 1, ..self.chain };
-            self.chain = chain;
-            self.history.push(chain);
+        let consent = self.consents.iter().find(|(release, _)| release.epoch == epoch).copied();
+        let Some((_, signature)) = consent.filter(|_| self.rng.chance(50)) else { return };
+        if self.pay(PayerInput::Consented { epoch, signature }).is_empty() {
+            return;
         }
+        let block = self.chain.block + 1;
+        self.chain = View { allocated: self.chain.claimed, epoch: epoch + 1, block, ..self.chain };
+        self.history.push(self.chain);
     }
 
     /// Everybody hears everything, in time.
@@ -335,6 +389,7 @@ impl World {
             let chain = self.chain;
             self.until(|world| {
                 world.pay(PayerInput::Seen(chain));
+                world.pay(PayerInput::Overruled);
                 *world.desk.payer.view() == chain
             });
             self.until(|world| {
@@ -393,6 +448,7 @@ impl Drop for Seed {
 #[test]
 fn sym_24_l1_l2_l3_l7_l8_a_channel_survives_loss_disorder_and_death() {
     let (mut paid, mut settled, mut crashes, mut consents, mut epochs) = (0, 0, 0, 0, 0);
+    let mut happened = BTreeSet::new();
     for seed in 0..seeds() {
         let _seed = Seed(seed);
         let mut world = World::new(seed);
@@ -402,6 +458,7 @@ fn sym_24_l1_l2_l3_l7_l8_a_channel_survives_loss_disorder_and_death() {
         world.finish();
         let view = world.desk.payee.view();
         let held = world.desk.payee.best().map_or(Amount::ZERO, |best| best.voucher.cumulative);
+        assert_eq!(world.desk.payee.halted(), None, "no payee is stopped by its payer");
         assert!(world.chain.claimed >= held.min(view.allocated), "C7: what is held can be claimed");
         // Exposure counts everything attested in this epoch and not secured.
         let last = world.worth.values().filter(|(epoch, _)| *epoch == world.chain.epoch);
@@ -413,9 +470,32 @@ fn sym_24_l1_l2_l3_l7_l8_a_channel_survives_loss_disorder_and_death() {
         crashes += world.crashes;
         consents += world.consents.len() as u64;
         epochs += u64::from(world.chain.epoch);
+        happened.extend(world.happened);
     }
     // Sometimes facts.
     assert!(paid > 0 && settled > 0 && crashes > 0 && consents > 0 && epochs > 0);
+    let facts = [
+        "Persist",
+        "Keep",
+        "SendVoucher",
+        "Paid",
+        "Consent",
+        "Release",
+        "Stale",
+        "WrongEpoch",
+        "EpochClosed",
+        "InFlight",
+        "OwedTooLow",
+        "EarmarkTooSmall",
+        "Late",
+        "NotOpen",
+        "Attested",
+        "NotHigher",
+        "NotClaimed",
+    ];
+    for fact in facts {
+        assert!(happened.contains(fact), "{fact} never happened: {happened:?}");
+    }
 }
 
 #[test]
@@ -423,9 +503,9 @@ fn sym_25_an_honest_payer_pays_every_order_and_the_last_voucher_carries_all() {
     let mut desk = Desk::open(5_050);
     for number in 1..=100 {
         let owed = desk.payer.owed().get() as u64;
-        let (issue, offer) = (desk.issue(number, owed, number, 500), desk.offer(number, owed, number, 500));
-        desk.pay(PayerInput::Issue(issue), 10).unwrap();
-        desk.work(PayeeInput::Offered(offer), 10).unwrap();
+        let order = desk.order(number, owed, number, 500);
+        desk.pay(PayerInput::Issue(order), 10).unwrap();
+        desk.work(PayeeInput::Offered(order), 10).unwrap();
         desk.work(PayeeInput::Attest { order: digest(number), fuel: number }, 20).unwrap();
         assert_eq!(desk.payee.exposure(), amount(number), "L5 L6: one order ahead, never more");
         let effects = desk.pay(PayerInput::Agreed { order: digest(number), fuel: number }, 30).unwrap();

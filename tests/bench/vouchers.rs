@@ -1,0 +1,380 @@
+//! Vouchers: what accepting and issuing one costs beside the bare operation on
+//! the curve, in CPU time of this process in one run; how many channels fit; and
+//! a thousand of them settled on a real chain.
+//!
+//! Accepting is all of it: the digest, the signature, the machine, and the
+//! voucher and the machine on disk in the real store, with group commit. Ratios
+//! are throughput: 1 would be the bare operation and nothing else.
+
+use anyhow::{Context, Result, ensure};
+use cpu_time::ProcessTime;
+use serde_json::{Map, Value, json};
+use std::{
+    hint::black_box,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use symbolon_channel::{ChannelTerms, Effect, Effects, Hosting, Payee, PayeeInput, Payer, PayerInput, View};
+use symbolon_primitives::{Address, AgreementDigest, Amount, Domain, Key, Royalty, Signer, Timestamp, keccak256};
+use symbolon_store::{Direction, Store, StoreHandle, VoucherKey, VoucherRow, Write};
+
+/// Channels in flight at once.
+const FLIGHT: u32 = 128;
+/// Vouchers of each in one round.
+const EACH: u32 = 16;
+/// Rounds; bare and whole operations take turns, so that both meet the same machine.
+const ROUNDS: u32 = 6;
+/// Channels that are opened at start and held in memory.
+const OPEN: u32 = 100_000;
+/// What accepting and issuing are to reach of the bare operation. Shown, not gated: the store is not there yet.
+const TARGET_RATIO: f64 = 0.7;
+const MOST_BYTES: u64 = 2_048;
+const MOST_OPENING: Duration = Duration::from_secs(5);
+
+const EXPIRY: Timestamp = Timestamp(4_000_000_000);
+const BEGIN: Timestamp = Timestamp(1_000_000_000);
+
+fn key(what: &str, number: u32) -> Result<Key> {
+    Ok(Key::from_bytes(&keccak256(format!("bench {what} {number}").as_bytes()))?)
+}
+
+fn terms(payer: Address, payee: Address) -> ChannelTerms {
+    ChannelTerms {
+        domain: Domain { chain_id: 31_337, vault: Address::repeat_byte(0xee) },
+        payer,
+        payee,
+        lane: Royalty::NONE.lane(3),
+        margin_secs: 1_000,
+    }
+}
+
+fn seen() -> View {
+    View { allocated: Amount::MAX, expiry: EXPIRY, block: 1, ..View::default() }
+}
+
+/// Hosting in which a voucher is due every second: nothing but vouchers.
+fn hosting() -> Hosting {
+    Hosting {
+        agreement: AgreementDigest::from_bytes([7; 32]),
+        epoch: 0,
+        owed: Amount::ZERO,
+        price: Amount::from_u64(1_000),
+        begin: BEGIN,
+        period_secs: 10,
+        lead_secs: 5,
+        periods: u32::MAX,
+    }
+}
+
+/// Both ends of one channel.
+struct Pair {
+    key: Key,
+    payer: Payer,
+    payee: Payee,
+    paid: u32,
+}
+
+impl Pair {
+    fn new(number: u32, payee_key: &Key) -> Result<Self> {
+        let key = key("payer", number)?;
+        let terms = terms(key.address(), payee_key.address());
+        let (mut payer, mut payee) = (Payer::new(terms), Payee::new(terms));
+        payer.handle(&key, PayerInput::Seen(seen()), Timestamp(0))?;
+        payer.handle(&key, PayerInput::Host(hosting()), Timestamp(0))?;
+        payee.handle(payee_key, PayeeInput::Seen(seen()), Timestamp(0))?;
+        payee.handle(payee_key, PayeeInput::Host(hosting()), Timestamp(0))?;
+        Ok(Self { key, payer, payee, paid: 0 })
+    }
+
+    /// Signs the next voucher and answers what is to be durable first.
+    fn issue(&mut self) -> Result<Effects> {
+        let now = hosting().due_after(self.paid);
+        self.paid += 1;
+        Ok(self.payer.handle(&self.key, PayerInput::Timer, now)?)
+    }
+}
+
+/// As the node writes them: the machine, and the voucher beside it.
+fn writes<T: serde::Serialize>(kind: &str, machine: &T, terms: &ChannelTerms, effects: &Effects) -> Result<Vec<Write>> {
+    let direction = if kind == "payee-channel" { Direction::Received } else { Direction::Issued };
+    let mut writes = Vec::with_capacity(2);
+    for effect in effects {
+        match effect {
+            Effect::Persist => {
+                let id = [terms.payer.as_slice(), terms.lane.word().as_slice()].concat();
+                writes.push(Write::put(kind, id, postcard::to_allocvec(machine)?));
+            }
+            Effect::Keep(signed) => writes.push(Write::PutVoucher(VoucherRow {
+                key: VoucherKey {
+                    direction,
+                    payer: terms.payer,
+                    payee: terms.payee,
+                    lane: terms.lane,
+                    epoch: signed.voucher.epoch,
+                },
+                cumulative: signed.voucher.cumulative,
+                signature: signed.signature,
+                order: None,
+                created_at: BEGIN,
+            })),
+            _ => {}
+        }
+    }
+    Ok(writes)
+}
+
+/// CPU and wall time of `count` operations.
+#[derive(Clone, Copy, Default)]
+struct Spent {
+    cpu: Duration,
+    wall: Duration,
+    count: u32,
+}
+
+impl Spent {
+    fn add(&mut self, cpu: Duration, wall: Duration, count: u32) {
+        self.cpu += cpu;
+        self.wall += wall;
+        self.count += count;
+    }
+
+    fn micros(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / f64::from(self.count.max(1))
+    }
+
+    /// Throughput of this beside `bare`, in CPU time.
+    fn ratio(&self, bare: &Self) -> f64 {
+        bare.micros() / self.micros().max(f64::MIN_POSITIVE)
+    }
+
+    /// Of the wall time, what no processor worked for it: the disk's, where nothing else runs.
+    fn waited(&self) -> f64 {
+        1.0 - (self.cpu.as_secs_f64() / self.wall.as_secs_f64().max(f64::MIN_POSITIVE)).min(1.0)
+    }
+}
+
+fn bare<T>(spent: &mut Spent, count: u32, mut run: impl FnMut(u32) -> T) {
+    let (cpu, wall) = (ProcessTime::now(), Instant::now());
+    for number in 0..count {
+        black_box(run(number));
+    }
+    spent.add(cpu.elapsed(), wall.elapsed(), count);
+}
+
+/// The curve's operations alone, of both libraries.
+#[derive(Default)]
+struct Bare {
+    recover: Spent,
+    verify: Spent,
+    sign: Spent,
+    k256_recover: Spent,
+    k256_sign: Spent,
+}
+
+impl Bare {
+    fn round(&mut self) -> Result<()> {
+        use secp256k1::{Message, SECP256K1, SecretKey};
+        let secret = keccak256(b"bench secret");
+        let digest = |number: u32| keccak256(&number.to_be_bytes());
+        let count = FLIGHT * EACH / 2;
+        let ours = SecretKey::from_byte_array(secret)?;
+        let public = ours.public_key(SECP256K1);
+        let message = |number| Message::from_digest(digest(number));
+        let signed: Vec<_> = (0..count).map(|n| SECP256K1.sign_ecdsa_recoverable(message(n), &ours)).collect();
+        let plain: Vec<_> = signed.iter().map(|signature| signature.to_standard()).collect();
+        let mut all = (0..count).zip(&signed).cycle();
+        bare(&mut self.recover, count, |_| all.next().map(|(n, s)| SECP256K1.recover_ecdsa(message(n), s)));
+        let mut all = (0..count).zip(&plain).cycle();
+        bare(&mut self.verify, count, |_| all.next().map(|(n, s)| SECP256K1.verify_ecdsa(message(n), s, &public)));
+        bare(&mut self.sign, count, |n| SECP256K1.sign_ecdsa_recoverable(message(n), &ours));
+
+        use k256::ecdsa::{SigningKey, VerifyingKey};
+        let theirs = SigningKey::from_slice(&secret)?;
+        let count = count / 16;
+        let signed: Vec<_> =
+            (0..count).map(|n| theirs.sign_prehash_recoverable(&digest(n))).collect::<Result<_, _>>()?;
+        let mut all = (0..count).zip(&signed).cycle();
+        bare(&mut self.k256_recover, count, |_| {
+            all.next().map(|(n, (s, id))| VerifyingKey::recover_from_prehash(&digest(n), s, *id))
+        });
+        bare(&mut self.k256_sign, count, |n| theirs.sign_prehash_recoverable(&digest(n)));
+        Ok(())
+    }
+}
+
+/// One round over all channels at once, each waiting for its own voucher to be durable.
+async fn round(store: &StoreHandle, pairs: Vec<Pair>, payee: &Arc<Key>, spent: &mut [Spent; 2]) -> Result<Vec<Pair>> {
+    let (mut issued, mut accepted) = (Vec::with_capacity(pairs.len()), Vec::with_capacity(pairs.len()));
+    let (cpu, wall) = (ProcessTime::now(), Instant::now());
+    let mut tasks = tokio::task::JoinSet::new();
+    for mut pair in pairs {
+        let store = store.clone();
+        tasks.spawn_local(async move {
+            let mut vouchers = Vec::new();
+            for _ in 0..EACH {
+                let effects = pair.issue()?;
+                store.write(writes("payer-channel", &pair.payer, pair.payer.terms(), &effects)?).await?;
+                vouchers.extend(effects.iter().find_map(|effect| match effect {
+                    Effect::SendPeriod { signed, .. } => Some(*signed),
+                    _ => None,
+                }));
+            }
+            anyhow::Ok((pair, vouchers))
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        issued.push(done??);
+    }
+    let [issue, accept] = spent;
+    issue.add(cpu.elapsed(), wall.elapsed(), FLIGHT * EACH);
+
+    let (cpu, wall) = (ProcessTime::now(), Instant::now());
+    let mut tasks = tokio::task::JoinSet::new();
+    for (mut pair, vouchers) in issued {
+        let (store, payee) = (store.clone(), Arc::clone(payee));
+        tasks.spawn_local(async move {
+            for signed in vouchers {
+                let effects = pair.payee.handle(payee.as_ref(), PayeeInput::Period(signed), Timestamp(0))?;
+                store.write(writes("payee-channel", &pair.payee, pair.payee.terms(), &effects)?).await?;
+            }
+            anyhow::Ok(pair)
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        accepted.push(done??);
+    }
+    accept.add(cpu.elapsed(), wall.elapsed(), FLIGHT * EACH);
+    Ok(accepted)
+}
+
+async fn throughput(dir: &Path) -> Result<(Bare, [Spent; 2])> {
+    let payee = Arc::new(key("payee", 0)?);
+    let store = StoreHandle::open(dir).await?;
+    let mut pairs = (0..FLIGHT).map(|number| Pair::new(number, &payee)).collect::<Result<Vec<_>>>()?;
+    let (mut bare, mut spent) = (Bare::default(), [Spent::default(); 2]);
+    // Files grow, caches fill: the first round does not count.
+    pairs = round(&store, pairs, &payee, &mut [Spent::default(); 2]).await?;
+    for _ in 0..ROUNDS {
+        bare.round()?;
+        pairs = round(&store, pairs, &payee, &mut spent).await?;
+    }
+    for pair in &pairs {
+        let held = pair.payee.best().map(|best| best.voucher.cumulative);
+        let all = hosting().total((ROUNDS + 1) * EACH)?;
+        ensure!(held == Some(all) && pair.payer.promised() == all, "a voucher is missing");
+    }
+    store.close().await;
+    Ok((bare, spent))
+}
+
+/// What of this process lies in memory, in bytes.
+fn resident() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").context("memory is measured on Linux")?;
+    let pages: u64 = text.split(' ').nth(1).context("no resident set")?.parse()?;
+    Ok(pages * 4_096)
+}
+
+/// Bytes for each open channel, and how long it took to have all of them.
+fn opening(dir: &Path) -> Result<(u64, Duration)> {
+    let payee = key("payee", 0)?;
+    {
+        let mut store = Store::open(dir)?;
+        let mut pair = Pair::new(0, &payee)?;
+        let effects = pair.issue()?;
+        let signed = effects.iter().find_map(|effect| match effect {
+            Effect::SendPeriod { signed, .. } => Some(*signed),
+            _ => None,
+        });
+        pair.payee.handle(&payee, PayeeInput::Period(signed.context("no voucher")?), Timestamp(0))?;
+        let bytes = postcard::to_allocvec(&pair.payee)?;
+        for chunk in (0..OPEN).collect::<Vec<_>>().chunks(10_000) {
+            let rows: Vec<_> = chunk
+                .iter()
+                .map(|number| Write::put("payee-channel", keccak256(&number.to_be_bytes()).to_vec(), bytes.clone()))
+                .collect();
+            store.write(&rows)?;
+        }
+    }
+    let (before, start) = (resident()?, Instant::now());
+    let store = Store::open(dir)?;
+    let mut channels = std::collections::BTreeMap::new();
+    store.view().for_each_record("payee-channel", |id, bytes| {
+        let payee: Payee = postcard::from_bytes(bytes)?;
+        channels.insert(id.to_vec(), payee);
+        anyhow::Ok(())
+    })?;
+    let took = start.elapsed();
+    ensure!(channels.len() == usize::try_from(OPEN)?, "{} channels are open", channels.len());
+    let each = resident()?.saturating_sub(before) / u64::from(OPEN);
+    drop(channels);
+    Ok((each, took))
+}
+
+/// Prints the figures; fails when one that is promised is missed.
+pub(crate) async fn run(as_json: bool) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let at = dir.path().join("throughput");
+    let measured = std::thread::spawn(move || -> Result<_> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        tokio::task::LocalSet::new().block_on(&runtime, throughput(&at))
+    });
+    let (bare, [issue, accept]) = measured.join().map_err(|_| anyhow::anyhow!("the measurement ended early"))??;
+    eprintln!(
+        "accept {} issue {} rec {} ver {} sign {}",
+        accept.micros(),
+        issue.micros(),
+        bare.recover.micros(),
+        bare.verify.micros(),
+        bare.sign.micros()
+    );
+    let (bytes, opening) = opening(&dir.path().join("opening"))?;
+    let settled = super::gas::settle_thousand().await?;
+
+    let mut all = Map::new();
+    let mut say = |name: &str, value: f64, unit: &str, text: String| {
+        all.insert(format!("{name}_{unit}"), json!((value * 1_000.0).round() / 1_000.0));
+        if !as_json {
+            println!("{text}");
+        }
+    };
+    for (name, spent) in [
+        ("libsecp256k1_recover", bare.recover),
+        ("libsecp256k1_verify", bare.verify),
+        ("libsecp256k1_sign", bare.sign),
+        ("k256_recover", bare.k256_recover),
+        ("k256_sign", bare.k256_sign),
+        ("issue", issue),
+        ("accept", accept),
+    ] {
+        say(name, spent.micros(), "cpu_us", format!("{name:24} {:8.1} us of CPU time", spent.micros()));
+    }
+    for (name, ratio) in [
+        ("accept_to_recover", accept.ratio(&bare.recover)),
+        ("accept_to_verify", accept.ratio(&bare.verify)),
+        ("issue_to_sign", issue.ratio(&bare.sign)),
+    ] {
+        say(
+            name,
+            ratio,
+            "ratio",
+            format!("{name:24} {ratio:8.2} of the bare throughput, {TARGET_RATIO} is the target"),
+        );
+    }
+    for (name, spent) in [("accept", accept), ("issue", issue)] {
+        say(name, spent.waited(), "waiting", format!("{name:24} {:8.2} of the wall time is waiting", spent.waited()));
+    }
+    let (open, secs) = (f64::from(OPEN), opening.as_secs_f64());
+    say("channel", bytes as f64, "bytes", format!("memory                   {bytes:8} bytes for an open channel"));
+    say("opening", secs, "secs", format!("opening                  {secs:8.2} s for {open} channels"));
+    for (name, value) in settled {
+        say(name, value as f64, "count", format!("{name:24} {value:8}"));
+    }
+    all.insert("in_flight".into(), FLIGHT.into());
+    if as_json {
+        println!("{}", serde_json::to_string_pretty(&Value::Object(all))?);
+    }
+    ensure!(bytes <= MOST_BYTES, "{bytes} bytes for an open channel, at most {MOST_BYTES}");
+    ensure!(opening <= MOST_OPENING, "{secs:.1} s to open {OPEN} channels, at most {MOST_OPENING:?}");
+    Ok(())
+}

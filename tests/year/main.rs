@@ -1,0 +1,107 @@
+//! A simulated year of requestors and providers: the real machines of channel,
+//! quorum and claim policy on a model of the chain, with everything that goes
+//! wrong mixed in, seeded. Nobody loses more than the stated exposure, no honest
+//! party misses a deadline, and every job ends.
+//!
+//! The ordinary run is a short one. `SYMBOLON_YEAR=1` runs 200 requestors and 200
+//! providers for 365 days; `SYMBOLON_SEED` names the seed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+
+mod chain;
+mod dice;
+#[allow(dead_code, reason = "shared with the differential tests, which use the rest")]
+#[path = "../differential/model.rs"]
+mod model;
+mod provider;
+mod requestor;
+#[allow(dead_code, reason = "shared with the differential tests, which use the rest")]
+#[path = "../differential/step.rs"]
+mod step;
+mod world;
+
+use world::{Size, World};
+
+/// Prints the seed when a year panics.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::io::Write::write_all(&mut std::io::stderr(), format!("seed {}\n", self.0).as_bytes()).unwrap();
+        }
+    }
+}
+
+/// What has to happen at least once, or the year shows nothing.
+const FACTS: [&str; 44] = [
+    "orders issued",
+    "orders taken",
+    "orders decided",
+    "orders undecided",
+    "orders paid: their bytes are served",
+    "orders given up",
+    "orders that ended paid",
+    "orders that ended refunded",
+    "agreed orders that ended paid",
+    "orders refused: owed too low",
+    "orders that owe too little",
+    "vouchers kept",
+    "vouchers said again",
+    "vouchers refused: signature",
+    "vouchers refused: epoch",
+    "vouchers refused: lane",
+    "vouchers refused: above the earmark",
+    "quorums settled on chain",
+    "claims",
+    "claims before an expiry",
+    "claims of watchtowers",
+    "earmarks",
+    "epochs ended",
+    "releases asked for",
+    "releases with consent",
+    "releases after the expiry",
+    "reserves called",
+    "replicas missing",
+    "dissents",
+    "second commits seen",
+    "floods",
+    "silences",
+    "accusations",
+    "providers slashed",
+    "providers vanished for days",
+    "parties vanished for hours",
+    "crashes before the store",
+    "crashes after the store",
+    "endpoints down",
+    "disks full",
+    "clock jumps",
+    "fee spikes",
+    "reorganisations",
+    "transactions dropped by reorganisations",
+];
+
+fn year(seed: u64, size: Size) {
+    let _seed = Seed(seed);
+    println!("seed {seed}: {} requestors, {} providers, {} days", size.requestors, size.providers, size.days);
+    let mut world = World::new(seed, size);
+    world.run();
+    world.check_end();
+    for (fact, count) in &world.facts {
+        println!("{count:>10} {fact}");
+    }
+    for fact in FACTS {
+        assert!(world.facts.contains_key(fact) && world.facts[fact] > 0, "never: {fact}");
+    }
+}
+
+#[test]
+fn sym_25_l5_l6_l11_n7_nobody_loses_more_than_stated_in_a_year_of_everything() {
+    let number = |variable: &str| std::env::var(variable).ok().and_then(|text| text.parse::<u64>().ok());
+    let seed = number("SYMBOLON_SEED").unwrap_or(1);
+    let size = match number("SYMBOLON_YEAR") {
+        Some(_) => Size { requestors: 200, providers: 200, days: 365 },
+        None => Size { requestors: 20, providers: 24, days: 45 },
+    };
+    year(seed, size);
+}
