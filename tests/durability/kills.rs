@@ -91,6 +91,9 @@ fn sym_24_l3_l4_l8_l10_kill_9_at_every_point_loses_and_contradicts_nothing() {
             for (_, point, _) in &done {
                 *by_point.entry(point.clone()).or_default() += 1;
             }
+            if wanted > 0 && kills / 100 < (kills + done.len()) / 100 {
+                eprintln!("{} kills in {runs} runs, {:?}", kills + done.len(), began.elapsed());
+            }
             kills += done.len();
             // What was not reached comes up again, in another company.
             without = if done.is_empty() { without + 1 } else { 0 };

@@ -318,7 +318,7 @@ fn consistent(tape: &[Frame], payer: Address) -> Result<(), Broken> {
             Say::Order(signed) => {
                 for leaf in &signed.leaves {
                     let promised = vouchers.get(&leaf.provider).and_then(|list| list.last()).map(|(total, _)| *total);
-                    let known = orders.get(&signed.order.work).is_some();
+                    let known = orders.contains_key(&signed.order.work);
                     hold!(
                         known || Some(leaf.owed) >= promised,
                         "SYM-24: an order owes {} after {promised:?}",

@@ -53,10 +53,9 @@ pub(crate) async fn run(party: Party, mut incoming: mpsc::Receiver<Frame>) -> Re
 }
 
 impl Working {
-    /// Says everything once more about what is not paid.
+    /// Says everything once more: also who is paid still attests for the others.
     async fn again(&mut self) -> Result<()> {
-        let open: Vec<OrderDigest> =
-            self.orders.iter().filter(|(_, taken)| !taken.paid).map(|(order, _)| *order).collect();
+        let open: Vec<OrderDigest> = self.orders.keys().copied().collect();
         for order in open {
             self.feed(order, ReplicaInput::Resume).await?;
         }

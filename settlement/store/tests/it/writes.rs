@@ -1,9 +1,14 @@
 //! What the store keeps and what its guards refuse.
 
 use crate::samples::{attempt, commit, key, past, plan, voucher};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 use symbolon_primitives::{Amount, B256, Timestamp};
 use symbolon_store::{
-    Direction, MAX_NAME_BYTES, MAX_RECORD_BYTES, Store, StoreError, StoreOptions, TxOutcome, TxState, VoucherRow, Write,
+    Direction, MAX_NAME_BYTES, MAX_RECORD_BYTES, Moment, Point, Store, StoreError, StoreOptions, TxOutcome, TxState,
+    VoucherRow, Witness, Write, WriteKind,
 };
 
 #[test]
@@ -57,6 +62,31 @@ fn sym_24_what_was_written_is_there_after_reopening() {
     let spent = |sender, since| view.fees_since(31_337, sender, Timestamp(since)).unwrap();
     assert_eq!((spent(plan(1).sender, 30), spent(plan(1).sender, 31)), (u128::MAX, 0));
     assert_eq!(spent(symbolon_primitives::Address::ZERO, 0), 0);
+}
+
+#[derive(Debug, Default)]
+struct Seen(Mutex<Vec<Point>>);
+
+impl Witness for Seen {
+    fn at(&self, point: Point) {
+        self.0.lock().unwrap().push(point);
+    }
+}
+
+#[test]
+fn l3_a_witness_sees_every_point_of_a_write_in_its_order_and_none_of_a_refused_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let seen = Arc::new(Seen::default());
+    let mut store = Store::open_watched(dir.path(), StoreOptions::default(), Arc::<Seen>::clone(&seen)).unwrap();
+    store.write(&[Write::put("a", [1], [1]), Write::PutVoucher(voucher(Direction::Issued, 5, 1))]).unwrap();
+    let of = |moment| [WriteKind::PutRecord, WriteKind::PutVoucher].map(|write| Point { write, moment });
+    assert_eq!(*seen.0.lock().unwrap(), [of(Moment::Staged), of(Moment::Durable)].concat());
+    seen.0.lock().unwrap().clear();
+    store.write(&[Write::PutVoucher(voucher(Direction::Issued, 4, 1))]).unwrap_err();
+    assert!(seen.0.lock().unwrap().is_empty());
+    // Every kind of write has its points, each with a name of its own.
+    let names: BTreeSet<String> = Point::all().map(|point| point.to_string()).collect();
+    assert_eq!(names.len(), WriteKind::ALL.len() * Moment::ALL.len());
 }
 
 #[test]
