@@ -104,7 +104,8 @@ impl Party {
     async fn look(&self, payee: Address) -> Result<View> {
         let head = self.vault.chain().head().await?;
         let state = self.vault.channel(self.config.payer, payee, lane(), &head).await?;
-        Ok(View { allocated: state.allocated, claimed: state.claimed, epoch: state.epoch, expiry: state.expiry })
+        let (allocated, claimed, epoch, expiry) = (state.allocated, state.claimed, state.epoch, state.expiry);
+        Ok(View { allocated, claimed, epoch, expiry, block: head.number })
     }
 
     fn stored<T: serde::de::DeserializeOwned>(&self, kind: &str) -> Result<Vec<T>> {

@@ -8,7 +8,7 @@ use crate::{
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
-use symbolon_channel::{Effect, Effects, Offer, Payee, PayeeInput, SignedVoucher};
+use symbolon_channel::{Effect, Effects, Order, Payee, PayeeInput, SignedVoucher};
 use symbolon_primitives::{Amount, Nonce, OrderDigest, ResultsRoot, SignedOrder, keccak256};
 use symbolon_quorum::{Message, OrderTerms, Replica, ReplicaEvent, ReplicaInput, ReplicaPhase};
 use symbolon_settlement::ops;
@@ -152,7 +152,8 @@ impl Working {
         let terms = OrderTerms::new(&signed, self.party.domain, self.party.config.payer, timing())?;
         let replica = Replica::new(terms, self.party.me())?;
         let Some((_, leaf)) = signed.leaf_of(self.party.me()) else { return Ok(()) };
-        let offer = Offer { order, leaf: *leaf, max_fuel: signed.order.max_fuel, settle_by: signed.order.settle_by };
+        let offer =
+            Order { digest: order, leaf: *leaf, max_fuel: signed.order.max_fuel, settle_by: signed.order.settle_by };
         let now = self.party.now();
         let mut next = self.channel.clone();
         if next.handle(&self.party.key, PayeeInput::Offered(offer), now).is_err() {

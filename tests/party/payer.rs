@@ -8,7 +8,7 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use symbolon_channel::{Effect, Issue, Payer, PayerInput, View};
+use symbolon_channel::{Effect, Order, Payer, PayerInput, View};
 use symbolon_primitives::{
     Address, Amount, B256, ContentRef, Leaf, Level, Limits, OrderDigest, ProfileId, Royalty, Salt, Signature,
     SignedOrder, Timestamp, Work, Workunit,
@@ -222,7 +222,7 @@ impl Paying {
         let mut writes = vec![record(ORDER, &[number], &issued)?];
         for leaf in leaves {
             let payer = self.channels.get_mut(&leaf.provider).context("no channel")?;
-            let issue = Issue { order, leaf, max_fuel: 100, settle_by };
+            let issue = Order { digest: order, leaf, max_fuel: 100, settle_by };
             payer.handle(&self.party.key, PayerInput::Issue(issue), now)?;
             let (payer_key, epoch) = (payer.terms().payer, leaf.epoch);
             writes.push(Write::Promise(PayerEpoch { payer: payer_key, payee: leaf.provider, lane: lane(), epoch }));

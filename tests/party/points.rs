@@ -33,6 +33,9 @@ listed! {
         ChannelSendVoucher,
         ChannelPaid,
         ChannelConsent,
+        ChannelHosting,
+        ChannelRelease,
+        ChannelTell,
         QuorumPersist,
         QuorumSend,
         QuorumSetTimer,
@@ -53,6 +56,11 @@ impl From<&symbolon_channel::Effect> for Act {
             Effect::SendVoucher { .. } => Self::ChannelSendVoucher,
             Effect::Paid { .. } => Self::ChannelPaid,
             Effect::Consent { .. } => Self::ChannelConsent,
+            Effect::SendPeriod { .. } | Effect::TopUp { .. } | Effect::Serve { .. } | Effect::Stop { .. } => {
+                Self::ChannelHosting
+            }
+            Effect::Release { .. } => Self::ChannelRelease,
+            Effect::Forfeited { .. } | Effect::Halted(_) => Self::ChannelTell,
         }
     }
 }
