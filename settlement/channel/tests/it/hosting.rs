@@ -1,6 +1,6 @@
 //! Contracts paid by time: a voucher in advance of each period.
 
-use crate::desk::{Desk, EXPIRY, MARGIN, amount};
+use crate::desk::{Desk, EXPIRY, MARGIN, Rng, amount};
 use symbolon_channel::{Effect, Hosting, Open, PayeeInput, PayerInput, Reason, SignedVoucher, View};
 use symbolon_primitives::{Amount, Timestamp};
 
@@ -187,4 +187,85 @@ fn sym_04_a_release_ends_hosting() {
     assert_eq!(effects, [Effect::Persist, Effect::Stop { agreement: hosting.agreement }]);
     desk.pay(PayerInput::Seen(view), EXPIRY).unwrap();
     assert_eq!(desk.payer.open(), None);
+}
+
+/// What a process reads back after it died: the machine as stored before the step or after it.
+fn reborn<T: Clone + serde::Serialize + serde::de::DeserializeOwned>(before: &T, after: &T, stored: bool) -> T {
+    let kept = if stored { after } else { before };
+    postcard::from_bytes(&postcard::to_allocvec(kept).unwrap()).unwrap()
+}
+
+#[test]
+fn l5_l6_l8_hosting_survives_loss_disorder_and_death() {
+    let (mut whole, mut cut, mut top_ups, mut deaths, mut served_all) = (0, 0, 0, 0, 0);
+    for seed in 0..400 {
+        let mut rng = Rng(seed);
+        let edges = [6, 7, 8, 13, 14, 69, 70, 71, 1_000];
+        let mut allocated = edges[rng.below(9) as usize];
+        let expiry = [1_000 + MARGIN + 500, 2_000 + MARGIN, EXPIRY][rng.below(3) as usize];
+        let mut desk = Desk::new();
+        let view = View { allocated: amount(allocated), expiry: Timestamp(expiry), ..View::default() };
+        desk.see(view);
+        let hosting = desk.hosting(1, 0);
+        if desk.pay(PayerInput::Host(hosting), 10).is_err() || desk.work(PayeeInput::Host(hosting), 10).is_err() {
+            assert!(allocated < 7, "seed {seed}");
+            continue;
+        }
+        let (mut mail, mut signed_periods, mut now) = (Vec::new(), 0, 900);
+        while now < 2_200 {
+            now += rng.below(15);
+            let (payer, payee) = (desk.payer.clone(), desk.payee.clone());
+            let effects = match rng.below(10) {
+                0 => vec![],
+                1 => desk.pay(PayerInput::Resume, now).unwrap(),
+                _ => desk.pay(PayerInput::Timer, now).unwrap_or_default(),
+            };
+            let dies = rng.chance(4);
+            if let Some((paid, signed)) = period_in(&effects) {
+                // Said again after a death it may be late; signed it never is.
+                if effects.contains(&Effect::Keep(signed)) {
+                    assert!(Timestamp(now) >= hosting.due_after(paid - 1), "L6: seed {seed}");
+                    assert!(Timestamp(now) < hosting.covered_until(paid - 1), "L6: seed {seed}");
+                    assert!(signed.voucher.cumulative <= amount(allocated), "L1: seed {seed}");
+                }
+                signed_periods = paid.max(signed_periods);
+                if !dies && rng.chance(85) {
+                    mail.push(signed);
+                }
+            }
+            if effects.iter().any(|effect| matches!(effect, Effect::TopUp { .. })) {
+                top_ups += 1;
+                if rng.chance(30) {
+                    allocated += [1, 7, 100][rng.below(3) as usize];
+                    desk.see(View { allocated: amount(allocated), ..*desk.payer.view() });
+                    continue;
+                }
+            }
+            if dies {
+                deaths += 1;
+                desk.payer = reborn(&payer, &desk.payer, rng.chance(50));
+            }
+            if !mail.is_empty() && rng.chance(60) {
+                let index = rng.below(mail.len() as u64) as usize;
+                let signed = if rng.chance(30) { mail[index] } else { mail.swap_remove(index) };
+                let _late = desk.work(PayeeInput::Period(signed), now);
+                if rng.chance(4) {
+                    deaths += 1;
+                    desk.payee = reborn(&payee, &desk.payee, rng.chance(50));
+                }
+            }
+            desk.work(PayeeInput::Timer, now).unwrap();
+            assert_eq!(desk.payee.exposure(), Amount::ZERO, "L5: seed {seed}");
+            if let Some(until) = desk.payee.serves_until() {
+                assert!(until <= hosting.covered_until(hosting.paid_by(desk.payee.secured())), "L5: seed {seed}");
+                assert!(until > Timestamp(now), "it stops by itself: seed {seed}");
+            }
+            assert!(desk.payee.earned() <= desk.payer.promised(), "nothing is paid that was not signed: seed {seed}");
+        }
+        assert_eq!((desk.payer.open(), desk.payee.open()), (None, None), "N7: seed {seed}");
+        whole += u32::from(signed_periods == 10);
+        cut += u32::from(signed_periods < 10);
+        served_all += u32::from(desk.payee.earned() == amount(70));
+    }
+    assert!(whole > 0 && cut > 0 && top_ups > 0 && deaths > 0 && served_all > 0, "{whole} {cut} {top_ups} {deaths}");
 }
