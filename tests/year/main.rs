@@ -3,8 +3,8 @@
 //! wrong mixed in, seeded. Nobody loses more than the stated exposure, no honest
 //! party misses a deadline, and every job ends.
 //!
-//! The ordinary run is a short one. `SYMBOLON_YEAR=1` runs 200 requestors and 200
-//! providers for 365 days; `SYMBOLON_SEED` names the seed.
+//! The ordinary run is a short one. `SYMBOLON_YEAR=200` runs 200 requestors and 200
+//! providers for 365 days (any other number: that many); `SYMBOLON_SEED` names the seed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
@@ -100,7 +100,7 @@ fn sym_25_l5_l6_l11_n7_nobody_loses_more_than_stated_in_a_year_of_everything() {
     let number = |variable: &str| std::env::var(variable).ok().and_then(|text| text.parse::<u64>().ok());
     let seed = number("SYMBOLON_SEED").unwrap_or(1);
     let size = match number("SYMBOLON_YEAR") {
-        Some(_) => Size { requestors: 200, providers: 200, days: 365 },
+        Some(parties) => Size { requestors: parties as usize, providers: parties as usize, days: 365 },
         None => Size { requestors: 20, providers: 24, days: 45 },
     };
     year(seed, size);

@@ -138,7 +138,7 @@ pub(crate) struct Provider {
     /// Somebody else claims for it while it is away.
     pub(crate) has_tower: bool,
     pub(crate) next_claim: u64,
-    pub(crate) accused: bool,
+    pub(crate) accused_until: u64,
 }
 
 /// Something that happens at a time.
@@ -206,7 +206,7 @@ impl World {
                 done: BTreeSet::new(),
                 has_tower: number % 2 == 1,
                 next_claim: 0,
-                accused: false,
+                accused_until: 0,
             })
             .collect();
         let requestors: Vec<Requestor> = (0..size.requestors)
