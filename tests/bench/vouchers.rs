@@ -320,14 +320,6 @@ pub(crate) async fn run(as_json: bool) -> Result<()> {
         tokio::task::LocalSet::new().block_on(&runtime, throughput(&at))
     });
     let (bare, [issue, accept]) = measured.join().map_err(|_| anyhow::anyhow!("the measurement ended early"))??;
-    eprintln!(
-        "accept {} issue {} rec {} ver {} sign {}",
-        accept.micros(),
-        issue.micros(),
-        bare.recover.micros(),
-        bare.verify.micros(),
-        bare.sign.micros()
-    );
     let (bytes, opening) = opening(&dir.path().join("opening"))?;
     let settled = super::gas::settle_thousand().await?;
 

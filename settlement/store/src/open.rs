@@ -108,9 +108,7 @@ fn stand_in(dir: &Path, lock: FolderLock, why: StoreError) -> Result<Opened, Sto
     Ok(Opened { conn, path, lock, checked: Checked::Whole, closed_by: Some(why), stand_in: Some(place) })
 }
 
-/// A connection that writes, each commit synced. Up to 32 MiB of pages stay in
-/// memory and as many wait in the log: pages that many vouchers touch again and
-/// again are read and copied back once.
+/// A connection that writes, each commit synced.
 pub(crate) fn writer(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -123,9 +121,7 @@ pub(crate) fn writer(path: &Path) -> Result<Connection, StoreError> {
          PRAGMA synchronous = FULL;
          PRAGMA foreign_keys = ON;
          PRAGMA trusted_schema = OFF;
-         PRAGMA cell_size_check = ON;
-         PRAGMA cache_size = -32768;
-         PRAGMA wal_autocheckpoint = 8192;",
+         PRAGMA cell_size_check = ON;",
     )?;
     Ok(conn)
 }
