@@ -200,7 +200,7 @@ impl World {
             .map(|number| Provider {
                 actor: Actor::new("provider", number, seed),
                 // A third is not honest; they do not conspire.
-                habit: if number % 3 == 0 { habits[number / 3 % habits.len()] } else { Habit::Honest },
+                habit: if number.is_multiple_of(3) { habits[number / 3 % habits.len()] } else { Habit::Honest },
                 channels: BTreeMap::new(),
                 orders: BTreeMap::new(),
                 done: BTreeSet::new(),
@@ -289,7 +289,7 @@ impl World {
     /// A fifth of the channels carry a royalty.
     pub(crate) fn lane_with(&self, provider: usize, number: u16) -> Lane {
         let author = self.providers[0].actor.me();
-        let royalty = if provider % 5 == 0 { Royalty::new(author, 250).unwrap() } else { Royalty::NONE };
+        let royalty = if provider.is_multiple_of(5) { Royalty::new(author, 250).unwrap() } else { Royalty::NONE };
         royalty.lane(number)
     }
 
