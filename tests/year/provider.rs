@@ -15,8 +15,9 @@ use symbolon_quorum::{
     SignedSubset,
 };
 use symbolon_settlement::{
-    ClaimPolicy, GasPrice, HeldVoucher, decide,
+    ClaimPolicy, Congestion, GasPrice, HeldVoucher, Market,
     ops::{self, QuorumRow, tag},
+    plan,
 };
 
 /// What one ether is worth: 1,000 tokens.
@@ -432,8 +433,9 @@ impl World {
         let full = self.now < self.providers[index].actor.full_until;
         let channels = self.providers[index].channels.values();
         let held: Vec<HeldVoucher> = channels.filter_map(|payee| held(payee.best()?, payee)).collect();
-        for claim in decide(self.providers[index].actor.clock(self.now), &held, &self.gas(), &policy()) {
-            let intent = ops::claim(self.chain.domain().vault, &claim.vouchers, None, tag(&[b"claim"]));
+        let clock = self.providers[index].actor.clock(self.now);
+        for claim in plan(clock, &held, &[], &self.market(), &policy()).claims {
+            let intent = ops::claim(self.chain.domain().vault, claim.vouchers(), None, tag(&[b"claim"]));
             self.chain.send(me, &intent, self.chain.fee * 2, self.now);
             self.providers[index].next_claim = self.now + 7_200;
             self.note(if full { "claims with a full disk" } else { "claims" });
@@ -443,8 +445,9 @@ impl World {
         }
     }
 
-    fn gas(&self) -> GasPrice {
-        GasPrice { wei_per_gas: self.chain.fee, base_per_ether: BASE_PER_ETHER }
+    fn market(&self) -> Market {
+        let gas = GasPrice { wei_per_gas: self.chain.fee, base_per_ether: BASE_PER_ETHER };
+        Market { gas, congestion: Congestion::default() }
     }
 
     /// Claims for clients who are away.
@@ -454,10 +457,10 @@ impl World {
         for ((provider, payer, lane), signed) in self.tower.iter().filter(|(id, _)| away(&id.0)) {
             let view = self.chain.view(*payer, *provider, *lane);
             let signed = ops::SignedVoucher { voucher: signed.voucher, signature: signed.signature };
-            held.push(HeldVoucher { payer: *payer, signed, channel: state_of(&view) });
+            held.push(HeldVoucher { payer: *payer, signed, channel: state_of(&view), job_over: false, heard_at: None });
         }
-        for claim in decide(Timestamp(self.now), &held, &self.gas(), &policy()) {
-            let intent = ops::claim_for(self.chain.domain().vault, &claim.vouchers, tag(&[b"tower"]));
+        for claim in plan(Timestamp(self.now), &held, &[], &self.market(), &policy()).claims {
+            let intent = ops::claim_for(self.chain.domain().vault, claim.vouchers(), tag(&[b"tower"]));
             self.chain.send(Address::repeat_byte(0x70), &intent, self.chain.fee * 2, self.now);
             self.note("claims of watchtowers");
         }
@@ -491,7 +494,13 @@ pub(crate) enum Fed {
 
 fn held(best: &SignedVoucher, payee: &Payee) -> Option<HeldVoucher> {
     let signed = ops::SignedVoucher { voucher: best.voucher, signature: best.signature };
-    Some(HeldVoucher { payer: payee.terms().payer, signed, channel: state_of(payee.view()) })
+    Some(HeldVoucher {
+        payer: payee.terms().payer,
+        signed,
+        channel: state_of(payee.view()),
+        job_over: false,
+        heard_at: None,
+    })
 }
 
 fn policy() -> ClaimPolicy {
