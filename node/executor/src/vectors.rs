@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(Profile::V1.id().to_string(), PINNED, "{}", Profile::V1.text());
     }
 
-    const PINNED: &str = "b4aa399010ffcf2a17e10107787ee7a196b23d6a70685aa016eda5b2c14094c7";
+    const PINNED: &str = "3332b6ee5ed0aa0c0a3f7799030034214ce27ea5401fd49259b2a270642e4e88";
 
     #[test]
     fn sym_31b_profile_names_the_locked_engine() {

@@ -8,9 +8,10 @@ use super::floats::{Fix, Floats};
 use super::{Pass, Stop, bounded, bounded_in};
 use super::{atomics, atomics::Places};
 use crate::profile::{
-    FRAME_BASE, LEAF_FREE, MAX_BRANCH_TARGETS, MAX_LOCALS, MAX_NESTING, MAX_WRITTEN_BYTES, MAX_WRITTEN_FUNCTION_BYTES,
-    OPS_PER_DEPTH,
+    FRAME_BASE, LEAF_FREE, MAX_BRANCHES, MAX_LOCALS, MAX_LOCALS_TIMES_BRANCHES, MAX_LOOP_NESTING, MAX_LOOPS,
+    MAX_NESTING, MAX_WRITTEN_BYTES, MAX_WRITTEN_FUNCTION_BYTES, OPS_PER_DEPTH,
 };
+use crate::refuse::Refused;
 use wasmparser::{FuncType, FunctionBody, Operator, ValType, WasmModuleResources};
 
 impl Pass {
@@ -33,9 +34,6 @@ impl Pass {
         while !operators.eof() {
             let at = operators.original_position();
             let operator = operators.read()?;
-            if let Operator::BrTable { targets } = &operator {
-                bounded_in(index, "targets of a branch", targets.len(), MAX_BRANCH_TARGETS)?;
-            }
             let before = Floats::before(&validator, &operator);
             validator.op(at, &operator)?;
             scan.note(at, &operator);
@@ -44,12 +42,17 @@ impl Pass {
                 scan.atomics = true;
                 scan.marks.push(Mark { at, what: What::Atomic { end } });
             }
-            bounded_in(index, "nested blocks", scan.nesting, MAX_NESTING)?;
+            scan.bounded(index)?;
             scan.height = scan.height.max(validator.operand_stack_height());
             floats.note(before, &validator, &operator, end.saturating_sub(start));
         }
         operators.finish()?;
         let locals = validator.len_locals();
+        let product = u64::from(locals).saturating_mul(u64::from(scan.branches));
+        if product > MAX_LOCALS_TIMES_BRANCHES {
+            let (what, max) = ("locals times branches", MAX_LOCALS_TIMES_BRANCHES);
+            return Err(Refused::Function { function: index, what, count: product, max }.into());
+        }
         let ty =
             usize::try_from(index).ok().and_then(|at| self.functions.get(at)).and_then(|ty| self.type_at(*ty)).cloned();
         self.allocations = validator.into_allocations();
@@ -233,6 +236,10 @@ struct Scan {
     operators: u32,
     height: u32,
     nesting: u32,
+    /// Loops, conditions and handlers that are open: at which nesting they began.
+    open: Vec<u32>,
+    loops: u32,
+    branches: u32,
     calls: bool,
     catches: bool,
     atomics: bool,
@@ -258,24 +265,44 @@ enum What {
 }
 
 impl Scan {
+    /// Holds what was seen so far to the profile's bounds.
+    fn bounded(&self, function: u32) -> Result<(), Refused> {
+        bounded_in(function, "nested blocks", self.nesting, MAX_NESTING)?;
+        bounded_in(function, "nested loops, conditions and handlers", to_u32(self.open.len()), MAX_LOOP_NESTING)?;
+        bounded_in(function, "loops and handlers", self.loops, MAX_LOOPS)?;
+        bounded_in(function, "branches", self.branches, MAX_BRANCHES)
+    }
+
+    /// A block opens; the costly ones are counted.
+    fn enter(&mut self, costly: bool, loops: bool) {
+        self.nesting = self.nesting.saturating_add(1);
+        if costly {
+            self.open.push(self.nesting);
+            self.branches = self.branches.saturating_add(1);
+            self.loops = self.loops.saturating_add(u32::from(loops));
+        }
+    }
+
     fn note(&mut self, at: usize, operator: &Operator<'_>) {
         self.operators = self.operators.saturating_add(1);
         if std::mem::take(&mut self.label) {
             self.marks.push(Mark { at, what: What::Label });
         }
         match operator {
-            Operator::Block { .. } | Operator::If { .. } => {
-                self.nesting = self.nesting.saturating_add(1);
-            }
+            Operator::Block { .. } => self.enter(false, false),
+            Operator::If { .. } => self.enter(true, false),
             Operator::Loop { .. } => {
-                self.nesting = self.nesting.saturating_add(1);
+                self.enter(true, true);
                 self.label = true;
             }
             Operator::TryTable { .. } => {
-                self.nesting = self.nesting.saturating_add(1);
+                self.enter(true, true);
                 self.catches = true;
             }
+            Operator::BrIf { .. } => self.branches = self.branches.saturating_add(1),
+            Operator::BrTable { targets } => self.branches = self.branches.saturating_add(targets.len()),
             Operator::End => {
+                self.open.pop_if(|began| *began == self.nesting);
                 self.nesting = self.nesting.saturating_sub(1);
                 self.label = true;
             }
