@@ -199,7 +199,7 @@ fn show_one(ledger: &Ledger, known: &KnownChannel, state: &ChannelState, payment
         .collect();
     if as_json {
         let mut value = channel_json(known, state);
-        value["orders"] = orders
+        let orders: Vec<serde_json::Value> = orders
             .iter()
             .map(|(order, member, tx)| {
                 serde_json::json!({
@@ -210,6 +210,9 @@ fn show_one(ledger: &Ledger, known: &KnownChannel, state: &ChannelState, payment
                 })
             })
             .collect();
+        if let Some(members) = value.as_object_mut() {
+            members.insert("orders".to_owned(), orders.into());
+        }
         return json(&value);
     }
     let amount = |amount: Amount| tokens(amount.get());

@@ -1,5 +1,5 @@
 //! Receipts: a sound one shows every share, and no part of it can change.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use serde_json::Value;
 use symbolon_primitives::{
