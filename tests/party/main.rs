@@ -49,7 +49,7 @@ impl Party {
         let chain = ChainView::connect(&ChainConfig::new(config.url.clone(), config.chain_id)).await?;
         let head = chain.head().await?;
         let vault = chain.vault(config.vault, config.token, &head).await?;
-        let quick = TxConfig { poll: Duration::from_millis(10), ..TxConfig::default() };
+        let quick = TxConfig { poll: Duration::from_millis(10), watched_blocks: 0, ..TxConfig::default() };
         let txs = TxManager::new(chain, Arc::new(key.clone()), store.clone(), quick);
         txs.resume().await?;
         let mut link = TcpStream::connect(("127.0.0.1", config.hub))?;
