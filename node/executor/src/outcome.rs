@@ -216,6 +216,7 @@ mod tests {
             assert_eq!(TrapKind::from_code(kind.code()), Some(kind));
         }
         assert_eq!(TrapKind::from_code(0), None);
-        assert_eq!(TrapKind::from_code(15), None);
+        assert_eq!(TrapKind::UnalignedAtomic.code(), 15);
+        assert_eq!(TrapKind::from_code(17), None);
     }
 }
