@@ -5,7 +5,7 @@
 //! When it is stuck it is replaced at a higher fee, up to caps; when the pool or
 //! a reorganisation loses it, it is sent again. What it never does: choose what
 //! to send, or send one intent twice under two nonces while the first can still
-//! be mined. [`crate::fees`] has the arithmetic, [`crate::pilot`] the way of one
+//! be mined. `fees` has the arithmetic, `pilot` the way of one
 //! intent.
 
 use crate::{
