@@ -1,10 +1,10 @@
 // Compiles and tests every mutant that generate.py writes (slither-mutate's mutators), in copies of the tree.
-//   campaign.js MUTANTS RESULTS [--workers N] [--only N] [--seed S] [--file PART] [--units]
+//   campaign.js MUTANTS RESULTS [--workers N] [--only N] [--from N] [--seed S] [--file PART] [--units]
 //   campaign.js MUTANTS RESULTS --score
 // A line of RESULTS is one verdict: invalid (does not compile), equivalent (the same bytecode as released), killed, or
 // survived. The order is random but fixed by the seed, so wherever a campaign stops, it has judged a random sample;
-// started again it goes on there, and tests survivors anew. Changed sources void every verdict. With --units survivors
-// face the unit tests alone.
+// started again it goes on there, and tests survivors anew. With --from it begins at the N-th of that order and goes
+// round. Changed sources void every verdict. With --units survivors face the unit tests alone.
 //
 // What makes it fast: forge is given the artifacts and never compiles. Each mutant is first compiled by the legacy code
 // generator, a sixth of the time, in a vault that was cut to what that can compile (see quickTree), and tested without
@@ -227,7 +227,7 @@ function work() {
 /* ---------- the campaign ---------- */
 
 function load(mutantsFile, resultsFile) {
-  const tree = sha(JSON.stringify(sourcesUnder('src')));
+  const tree = sha(JSON.stringify(sourcesUnder('src'))).slice(0, 16);
   const lines = (file) => (fs.existsSync(file) ? fs.readFileSync(file, 'utf8').split('\n').filter(Boolean).map((line) => JSON.parse(line)) : []);
   const mutants = lines(mutantsFile).map((mutant) => ({ ...mutant, id: sha(`${mutant.file} ${mutant.start} ${mutant.end} ${mutant.to}`).slice(0, 16) }));
   const verdicts = new Map();
@@ -277,9 +277,9 @@ async function main(mutantsFile, resultsFile, ...rest) {
   if (!rest.includes('--score')) {
     const seed = option('--seed', 'symbolon');
     const order = new Map(state.mutants.map(({ id }) => [id, sha(seed + id)]));
-    const queue = state.mutants
+    const all = [...state.mutants].sort((a, b) => (order.get(a.id) < order.get(b.id) ? -1 : 1));
+    const queue = [...all.splice(Number(option('--from', 0))), ...all]
       .filter(({ id, file }) => file.includes(option('--file', '')) && (!state.verdicts.has(id) || state.verdicts.get(id).verdict === 'survived'))
-      .sort((a, b) => (order.get(a.id) < order.get(b.id) ? -1 : 1))
       .slice(0, Number(option('--only', state.mutants.length)));
     const suites = rest.includes('--units') ? ['unit'] : ['unit', 'rest'];
     const prepared = Object.fromEntries(suites.map((suite) => [suite, prepare(suite)]));
