@@ -48,6 +48,10 @@ contract OpenTest is Fixture {
         vm.startPrank(payer.who);
         refuses(abi.encodeWithSelector(IVault.ExpiryPassed.selector, uint40(NOW)));
         vault.open(payer.who, uint40(NOW), one(LANE, payee.who, 1));
+        refuses(abi.encodeWithSelector(IVault.ExpiryPassed.selector, uint40(NOW - 1)));
+        vault.open(payer.who, uint40(NOW - 1), one(LANE, payee.who, 1));
+        refuses(abi.encodeWithSelector(IVault.ExpiryPassed.selector, uint40(0)));
+        vault.open(payer.who, 0, one(LANE, payee.who, 1));
         refuses(abi.encodeWithSelector(IVault.ExpiryTooFar.selector, latest + 1, latest));
         vault.open(payer.who, latest + 1, one(LANE, payee.who, 1));
         vault.open(payer.who, latest, one(LANE, payee.who, 1));

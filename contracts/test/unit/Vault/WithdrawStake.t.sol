@@ -30,4 +30,20 @@ contract WithdrawStakeTest is Fixture {
         vault.withdrawStake();
         vm.stopPrank();
     }
+
+    /// @dev Whoever comes late gets the stake as well as whoever comes at the second.
+    function test_SYM_15_withdrawStake_pays_at_any_time_after_the_timer() public {
+        _withdrawLate(1);
+        _withdrawLate(400 days);
+    }
+
+    function _withdrawLate(uint256 late) private {
+        fund(payee.who, UNIT);
+        vm.startPrank(payee.who);
+        vault.stake(UNIT);
+        vault.requestUnstake();
+        vm.warp(block.timestamp + 14 days + late);
+        eq(vault.withdrawStake(), UNIT, "amount");
+        vm.stopPrank();
+    }
 }
