@@ -8,6 +8,14 @@ use symbolon_store::{StoreHandle, View, Write};
 pub(crate) trait Snapshot: Serialize + DeserializeOwned {
     /// The kind's name in the store.
     const KIND: &'static str;
+
+    /// Takes over what the store keeps beside the record and later than it. Every record that is read goes through here.
+    ///
+    /// # Errors
+    /// [`NodeError`] when the store does not read.
+    fn catch_up(&mut self, _view: &View<'_>) -> Result<(), NodeError> {
+        Ok(())
+    }
 }
 
 /// The write that stores `value` under `id`.
@@ -28,7 +36,7 @@ pub(crate) fn all<T: Snapshot>(store: &StoreHandle) -> Result<Vec<T>, NodeError>
 pub(crate) fn all_in<T: Snapshot>(view: &View<'_>) -> Result<Vec<T>, NodeError> {
     let mut values = Vec::new();
     view.for_each_record(T::KIND, |_, bytes| {
-        values.push(read(bytes)?);
+        values.push(read(view, bytes)?);
         Ok::<_, NodeError>(())
     })?;
     Ok(values)
@@ -36,9 +44,11 @@ pub(crate) fn all_in<T: Snapshot>(view: &View<'_>) -> Result<Vec<T>, NodeError> 
 
 /// The one stored under `id`, if any.
 pub(crate) fn one_in<T: Snapshot>(view: &View<'_>, id: &[u8]) -> Result<Option<T>, NodeError> {
-    view.record(T::KIND, id)?.map(|bytes| read(&bytes)).transpose()
+    view.record(T::KIND, id)?.map(|bytes| read(view, &bytes)).transpose()
 }
 
-fn read<T: Snapshot>(bytes: &[u8]) -> Result<T, NodeError> {
-    postcard::from_bytes(bytes).map_err(|_| NodeError::Snapshot { kind: T::KIND })
+fn read<T: Snapshot>(view: &View<'_>, bytes: &[u8]) -> Result<T, NodeError> {
+    let mut value: T = postcard::from_bytes(bytes).map_err(|_| NodeError::Snapshot { kind: T::KIND })?;
+    value.catch_up(view)?;
+    Ok(value)
 }
