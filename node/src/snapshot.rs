@@ -52,3 +52,69 @@ fn read<T: Snapshot>(view: &View<'_>, bytes: &[u8]) -> Result<T, NodeError> {
     value.catch_up(view)?;
     Ok(value)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{provider::ChannelRecord, requestor::PayerRecord};
+    use symbolon_channel::{ChannelTerms, Effect, Hosting, Payee, PayeeInput, Payer, PayerInput, View as Seen};
+    use symbolon_primitives::{Address, AgreementDigest, Amount, Domain, Key, Royalty, Signer, Timestamp};
+    use symbolon_store::{Direction, Store, VoucherKey, VoucherRow};
+
+    #[test]
+    fn sym_24_l8_a_channel_that_is_read_knows_the_voucher_kept_after_its_snapshot() {
+        let [payer_key, payee_key] = [1, 2].map(|byte| Key::from_bytes(&[byte; 32]).unwrap());
+        let terms = ChannelTerms {
+            domain: Domain { chain_id: 1, vault: Address::ZERO },
+            payer: payer_key.address(),
+            payee: payee_key.address(),
+            lane: Royalty::NONE.lane(1),
+            margin_secs: 10,
+        };
+        let (mut payer, mut payee) = (Payer::new(terms), Payee::new(terms));
+        let (allocated, expiry) = (Amount::from_u64(100), Timestamp(9_000));
+        let seen = Seen { allocated, expiry, block: 1, ..Seen::default() };
+        let hosting = Hosting {
+            agreement: AgreementDigest::from_bytes([7; 32]),
+            epoch: 0,
+            owed: Amount::ZERO,
+            price: Amount::from_u64(7),
+            begin: Timestamp(100),
+            period_secs: 10,
+            lead_secs: 5,
+            periods: 9,
+        };
+        for input in [PayerInput::Seen(seen), PayerInput::Host(hosting)] {
+            payer.handle(&payer_key, input, Timestamp(0)).unwrap();
+        }
+        for input in [PayeeInput::Seen(seen), PayeeInput::Host(hosting)] {
+            payee.handle(&payee_key, input, Timestamp(0)).unwrap();
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(dir.path()).unwrap();
+        let snapshots = [
+            put(&[1], &PayerRecord { payer: payer.clone() }).unwrap(),
+            put(&[1], &ChannelRecord::of(payee.clone())).unwrap(),
+        ];
+        store.write(&snapshots).unwrap();
+        for paid in 0..3 {
+            let effects = payer.handle(&payer_key, PayerInput::Timer, hosting.due_after(paid)).unwrap();
+            let Some(Effect::Keep(signed)) = effects.get(1).copied() else { panic!("no voucher: {effects:?}") };
+            payee.handle(&payee_key, PayeeInput::Period(signed), Timestamp(0)).unwrap();
+            for direction in [Direction::Issued, Direction::Received] {
+                let ChannelTerms { payer, payee, lane, .. } = terms;
+                let key = VoucherKey { direction, payer, payee, lane, epoch: 0 };
+                let (cumulative, signature) = (signed.voucher.cumulative, signed.signature);
+                let row = VoucherRow { key, cumulative, signature, order: None, created_at: Timestamp(1) };
+                store.write(&[Write::PutVoucher(row)]).unwrap();
+            }
+        }
+        // Without it the payer would sign the first period's total again.
+        let view = store.view();
+        assert_eq!(payer.promised(), Amount::from_u64(21));
+        assert_eq!(all_in::<PayerRecord>(&view).unwrap().pop().unwrap().payer, payer);
+        assert_eq!(all_in::<ChannelRecord>(&view).unwrap().pop().unwrap().payee, payee);
+        assert_eq!(one_in::<PayerRecord>(&view, &[1]).unwrap().unwrap().payer, payer);
+    }
+}

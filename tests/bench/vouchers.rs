@@ -25,7 +25,7 @@ use symbolon_primitives::{
 use symbolon_store::{Direction, Store, StoreHandle, VoucherKey, VoucherRow, Write};
 
 /// Channels in flight at once.
-const FLIGHT: u32 = 128;
+const FLIGHT: u32 = 256;
 /// Vouchers of each in one round.
 const EACH: u32 = 16;
 /// Rounds; bare and whole operations take turns, so that both meet the same machine.
@@ -267,7 +267,7 @@ async fn round(store: &StoreHandle, pairs: Vec<Pair>, payee: &Arc<Key>, spent: &
     for mut pair in pairs {
         let store = store.clone();
         tasks.spawn_local(async move {
-            let mut vouchers = Vec::new();
+            let mut vouchers = Vec::with_capacity(usize::try_from(EACH)?);
             for _ in 0..EACH {
                 let (signed, writes) = pair.issue()?;
                 store.write(writes).await?;

@@ -78,6 +78,13 @@ impl ChannelRecord {
         }
     }
 
+    /// A channel that asks for no depth.
+    #[cfg(test)]
+    pub(crate) fn of(payee: Payee) -> Self {
+        let [watch_until, heard_at] = [Timestamp::default(); 2];
+        Self { payee, finality_threshold: Amount::ZERO, depth: 0, watch_until, heard_at }
+    }
+
     /// Whether the channel would take an order, as the chain shows it now; changes nothing.
     pub(super) fn would_take(mut self, context: &Context, seen: Look, signed: &SignedOrder) -> Result<(), Rejected> {
         let time = now();

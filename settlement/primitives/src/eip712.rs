@@ -1,6 +1,7 @@
 //! The one EIP-712 domain everything is signed under: the vault's (SYM-05).
 
-use alloy_primitives::{Address, B256, Keccak256};
+use crate::keccak256;
+use alloy_primitives::{Address, B256};
 use alloy_sol_types::{Eip712Domain, SolStruct};
 use core::cell::Cell;
 use serde::{Deserialize, Serialize};
@@ -46,18 +47,12 @@ impl Domain {
     /// As [`Domain::digest`], where `of_type` remembers the hash of the statement's type: one of four
     /// hashes of a voucher's digest.
     pub(crate) fn digest_of<S: SolStruct>(&self, of_type: &OnceLock<B256>, statement: &S) -> [u8; 32] {
-        let mut body = Keccak256::new();
-        body.update(of_type.get_or_init(|| statement.eip712_type_hash()));
-        body.update(statement.eip712_encode_data());
-        self.digest_of_hash(body.finalize())
+        let of_type = of_type.get_or_init(|| statement.eip712_type_hash());
+        self.digest_of_hash(keccak256(&[of_type.as_slice(), &statement.eip712_encode_data()].concat()).into())
     }
 
     fn digest_of_hash(&self, statement: B256) -> [u8; 32] {
-        let mut hasher = Keccak256::new();
-        hasher.update(b"\x19\x01");
-        hasher.update(self.separator());
-        hasher.update(statement);
-        hasher.finalize().0
+        keccak256(&[b"\x19\x01".as_slice(), self.separator().as_slice(), statement.as_slice()].concat())
     }
 }
 

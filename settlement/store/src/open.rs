@@ -27,7 +27,7 @@ const BUSY: Duration = Duration::from_secs(5);
 /// More than there are statements in this crate: each is parsed once.
 const STATEMENTS: usize = 64;
 /// Steps of SQLite between two looks at the clock.
-const STEPS: i32 = 10_000;
+const STEPS: i32 = 1_000;
 
 /// An opened file.
 pub(crate) struct Opened {

@@ -196,8 +196,8 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     )
     BEGIN SELECT RAISE(ABORT, 'a restored payer promises only where it was cleared'); END;
 
-    -- Both rules in one trigger: each trigger costs every voucher.
-    CREATE TRIGGER best_voucher_only_rises BEFORE UPDATE ON best_vouchers
+    -- Both rules in one trigger: each costs every voucher. Afterwards, for before it the row would be sought twice.
+    CREATE TRIGGER best_voucher_only_rises AFTER UPDATE ON best_vouchers
     WHEN NEW.cumulative <= OLD.cumulative OR NEW.direction = 0 AND EXISTS (SELECT 1 FROM restores) AND NOT EXISTS (
         SELECT 1 FROM cleared_epochs c
         WHERE c.generation = (SELECT max(generation) FROM restores)

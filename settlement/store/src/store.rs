@@ -154,7 +154,7 @@ impl Store {
         self.touched.borrow_mut().clear();
         let begun = self.conn.transaction_with_behavior(TransactionBehavior::Immediate);
         let tx = begun.map_err(|error| faults.seen(error.into()))?;
-        let value = body(&Transaction { conn: &tx, faults: &faults, touched: &self.touched })?;
+        let value = body(&Transaction::new(&tx, &faults, &self.touched))?;
         // The disk may have failed inside, whatever `body` made of it.
         faults.refuse()?;
         pass(self.witness.as_ref(), &self.touched, Moment::Staged);
@@ -174,18 +174,16 @@ impl Store {
     {
         self.transaction(|tx| {
             for (plain, job) in jobs {
-                let before = tx.conn.total_changes();
+                let before = tx.changes();
                 if !plain {
                     tx.savepoint("SAVEPOINT job")?;
                 }
                 let stands = job(tx);
-                if tx.conn.is_autocommit() {
-                    // SQLite gave the whole transaction up.
+                if tx.is_lost() {
                     return Err(StoreError::ReadOnly);
                 }
-                tx.faults.refuse()?;
                 if plain {
-                    if !stands && tx.conn.total_changes() != before {
+                    if !stands && tx.changes() != before {
                         // It was not what it said: nothing of the group may stand.
                         return Err(StoreError::HalfRefused);
                     }

@@ -8,20 +8,45 @@ use crate::{
     sum::{record_sum, voucher_sum},
     view::{columns, int},
 };
-use rusqlite::{Connection, ErrorCode, params};
+use rusqlite::{CachedStatement, Connection, ErrorCode, ToSql, params};
 use std::{cell::RefCell, collections::BTreeSet};
 use symbolon_primitives::{Amount, B256, Timestamp};
 
 /// One atomic, durable write under way.
-#[derive(Debug)]
 pub struct Transaction<'s> {
-    pub(crate) conn: &'s Connection,
-    pub(crate) faults: &'s Faults,
+    conn: &'s Connection,
+    faults: &'s Faults,
     /// What it has done so far.
-    pub(crate) touched: &'s RefCell<BTreeSet<WriteKind>>,
+    touched: &'s RefCell<BTreeSet<WriteKind>>,
+    /// The statement that raises a voucher, found once for all of a group.
+    raise: RefCell<Option<CachedStatement<'s>>>,
+}
+
+impl core::fmt::Debug for Transaction<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Transaction").field("touched", &self.touched).finish_non_exhaustive()
+    }
 }
 
 impl<'s> Transaction<'s> {
+    pub(crate) const fn new(
+        conn: &'s Connection,
+        faults: &'s Faults,
+        touched: &'s RefCell<BTreeSet<WriteKind>>,
+    ) -> Self {
+        Self { conn, faults, touched, raise: RefCell::new(None) }
+    }
+
+    /// How many rows were ever changed through this connection.
+    pub(crate) fn changes(&self) -> u64 {
+        self.conn.total_changes()
+    }
+
+    /// Whether SQLite gave the whole transaction up, or the disk failed inside.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.conn.is_autocommit() || self.faults.first().is_some()
+    }
+
     /// The state as this transaction sees it, its own writes included.
     #[must_use]
     pub fn view(&self) -> View<'s> {
@@ -111,11 +136,7 @@ impl<'s> Transaction<'s> {
         let order = order.as_ref().map(|order| order.as_bytes());
         let (created_at, sum) = (int("a time", created_at.0)?, voucher_sum(row));
         let values = params![direction, payer, payee, lane, epoch, total, signature, order, created_at, sum];
-        let mut raised = self.conn.prepare_cached(
-            "UPDATE best_vouchers SET cumulative = ?6, signature = ?7, order_digest = ?8, created_at = ?9, sum = ?10
-             WHERE direction = ?1 AND payer = ?2 AND payee = ?3 AND lane = ?4 AND epoch = ?5",
-        )?;
-        match raised.execute(values) {
+        match self.raise(values)? {
             Ok(0) => {
                 let first = "INSERT INTO best_vouchers
                          (direction, payer, payee, lane, epoch, cumulative, signature, order_digest, created_at, sum)
@@ -137,6 +158,18 @@ impl<'s> Transaction<'s> {
             )?;
         }
         Ok(())
+    }
+
+    fn raise(&self, values: &[&dyn ToSql]) -> Result<rusqlite::Result<usize>, StoreError> {
+        let mut raise = self.raise.borrow_mut();
+        let statement = match raise.as_mut() {
+            Some(statement) => statement,
+            None => raise.insert(self.conn.prepare_cached(
+                "UPDATE best_vouchers SET cumulative = ?6, signature = ?7, order_digest = ?8, created_at = ?9, sum = ?10
+                 WHERE direction = ?1 AND payer = ?2 AND payee = ?3 AND lane = ?4 AND epoch = ?5",
+            )?),
+        };
+        Ok(statement.execute(values))
     }
 
     /// What a guard's refusal of a voucher means: nothing when it is stored already.
