@@ -10,17 +10,22 @@ use anyhow::{Context, Result, ensure};
 use cpu_time::ProcessTime;
 use serde_json::{Map, Value, json};
 use std::{
+    collections::BTreeMap,
     hint::black_box,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
-use symbolon_channel::{ChannelTerms, Effect, Effects, Hosting, Payee, PayeeInput, Payer, PayerInput, View};
-use symbolon_primitives::{Address, AgreementDigest, Amount, Domain, Key, Royalty, Signer, Timestamp, keccak256};
+use symbolon_channel::{
+    ChannelTerms, Effect, Effects, Hosting, Order, Payee, PayeeInput, Payer, PayerInput, SignedVoucher, View,
+};
+use symbolon_primitives::{
+    Address, AgreementDigest, Amount, Domain, Key, Leaf, OrderDigest, Royalty, Signer, Timestamp, Voucher, keccak256,
+};
 use symbolon_store::{Direction, Store, StoreHandle, VoucherKey, VoucherRow, Write};
 
 /// Channels in flight at once.
-const FLIGHT: u32 = 128;
+const FLIGHT: u32 = 256;
 /// Vouchers of each in one round.
 const EACH: u32 = 16;
 /// Rounds; bare and whole operations take turns, so that both meet the same machine.
@@ -31,6 +36,13 @@ const OPEN: u32 = 100_000;
 const TARGET_RATIO: f64 = 0.7;
 const MOST_BYTES: u64 = 2_048;
 const MOST_OPENING: Duration = Duration::from_secs(5);
+
+const PAYER: &str = "payer-channel";
+const PAYEE: &str = "payee-channel";
+/// What a provider's record of an order takes, about.
+const ORDER_BYTES: usize = 1_000;
+/// What a voucher's row takes, about.
+const ROW_BYTES: usize = 220;
 
 const EXPIRY: Timestamp = Timestamp(4_000_000_000);
 const BEGIN: Timestamp = Timestamp(1_000_000_000);
@@ -76,31 +88,68 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(number: u32, payee_key: &Key) -> Result<Self> {
+    fn idle(number: u32, payee_key: &Key) -> Result<Self> {
         let key = key("payer", number)?;
         let terms = terms(key.address(), payee_key.address());
         let (mut payer, mut payee) = (Payer::new(terms), Payee::new(terms));
         payer.handle(&key, PayerInput::Seen(seen()), Timestamp(0))?;
-        payer.handle(&key, PayerInput::Host(hosting()), Timestamp(0))?;
         payee.handle(payee_key, PayeeInput::Seen(seen()), Timestamp(0))?;
-        payee.handle(payee_key, PayeeInput::Host(hosting()), Timestamp(0))?;
         Ok(Self { key, payer, payee, paid: 0 })
     }
 
-    /// Signs the next voucher and answers what is to be durable first.
-    fn issue(&mut self) -> Result<Effects> {
+    fn new(number: u32, payee_key: &Key) -> Result<Self> {
+        let mut pair = Self::idle(number, payee_key)?;
+        pair.payer.handle(&pair.key, PayerInput::Host(hosting()), Timestamp(0))?;
+        pair.payee.handle(payee_key, PayeeInput::Host(hosting()), Timestamp(0))?;
+        Ok(pair)
+    }
+
+    fn pay(&mut self, input: PayerInput, now: Timestamp) -> Result<(Effects, Vec<Write>)> {
+        let before = self.payer.clone();
+        let effects = self.payer.handle(&self.key, input, now)?;
+        let order = match input {
+            PayerInput::Agreed { order, .. } => Some(order),
+            _ => None,
+        };
+        let told = kept(&effects).is_some_and(|kept| self.payer.is_kept_by(&before, kept, order));
+        let writes = writes((PAYER, &self.payer), self.payer.terms(), &effects, order, told)?;
+        Ok((effects, writes))
+    }
+
+    fn work(&mut self, key: &Key, input: PayeeInput, now: Timestamp) -> Result<Vec<Write>> {
+        let before = self.payee.clone();
+        let effects = self.payee.handle(key, input, now)?;
+        let told = kept(&effects).is_some_and(|kept| self.payee.is_kept_by(&before, kept));
+        let order = match input {
+            PayeeInput::Voucher { order, .. } => Some(order),
+            _ => None,
+        };
+        writes((PAYEE, &self.payee), self.payee.terms(), &effects, order, told)
+    }
+
+    /// Signs the next period's voucher; what is to be durable first.
+    fn issue(&mut self) -> Result<(SignedVoucher, Vec<Write>)> {
         let now = hosting().due_after(self.paid);
         self.paid += 1;
-        Ok(self.payer.handle(&self.key, PayerInput::Timer, now)?)
+        let (effects, writes) = self.pay(PayerInput::Timer, now)?;
+        Ok((*kept(&effects).context("no voucher")?, writes))
     }
 }
 
-/// As the node writes them: the machine, and the voucher beside it.
-fn writes<T: serde::Serialize>(kind: &str, machine: &T, terms: &ChannelTerms, effects: &Effects) -> Result<Vec<Write>> {
-    let direction = if kind == "payee-channel" { Direction::Received } else { Direction::Issued };
+/// As the node writes them: the voucher, and the machine where the voucher does not tell the whole step.
+fn writes<T: serde::Serialize>(
+    machine: (&str, &T),
+    terms: &ChannelTerms,
+    effects: &Effects,
+    order: Option<OrderDigest>,
+    told: bool,
+) -> Result<Vec<Write>> {
+    let (kind, machine) = machine;
+    let direction = if kind == PAYEE { Direction::Received } else { Direction::Issued };
     let mut writes = Vec::with_capacity(2);
     for effect in effects {
         match effect {
+            Effect::Persist if told => {}
             Effect::Persist => {
                 let id = [terms.payer.as_slice(), terms.lane.word().as_slice()].concat();
                 writes.push(Write::put(kind, id, postcard::to_allocvec(machine)?));
@@ -115,13 +164,20 @@ fn writes<T: serde::Serialize>(kind: &str, machine: &T, terms: &ChannelTerms, ef
                 },
                 cumulative: signed.voucher.cumulative,
                 signature: signed.signature,
-                order: None,
+                order,
                 created_at: BEGIN,
             })),
             _ => {}
         }
     }
     Ok(writes)
+}
+
+fn kept(effects: &Effects) -> Option<&SignedVoucher> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Keep(signed) => Some(signed),
+        _ => None,
+    })
 }
 
 /// CPU and wall time of `count` operations.
@@ -211,14 +267,11 @@ async fn round(store: &StoreHandle, pairs: Vec<Pair>, payee: &Arc<Key>, spent: &
     for mut pair in pairs {
         let store = store.clone();
         tasks.spawn_local(async move {
-            let mut vouchers = Vec::new();
+            let mut vouchers = Vec::with_capacity(usize::try_from(EACH)?);
             for _ in 0..EACH {
-                let effects = pair.issue()?;
-                store.write(writes("payer-channel", &pair.payer, pair.payer.terms(), &effects)?).await?;
-                vouchers.extend(effects.iter().find_map(|effect| match effect {
-                    Effect::SendPeriod { signed, .. } => Some(*signed),
-                    _ => None,
-                }));
+                let (signed, writes) = pair.issue()?;
+                store.write(writes).await?;
+                vouchers.push(signed);
             }
             anyhow::Ok((pair, vouchers))
         });
@@ -235,8 +288,7 @@ async fn round(store: &StoreHandle, pairs: Vec<Pair>, payee: &Arc<Key>, spent: &
         let (store, payee) = (store.clone(), Arc::clone(payee));
         tasks.spawn_local(async move {
             for signed in vouchers {
-                let effects = pair.payee.handle(payee.as_ref(), PayeeInput::Period(signed), Timestamp(0))?;
-                store.write(writes("payee-channel", &pair.payee, pair.payee.terms(), &effects)?).await?;
+                store.write(pair.work(&payee, PayeeInput::Period(signed), Timestamp(0))?).await?;
             }
             anyhow::Ok(pair)
         });
@@ -248,24 +300,138 @@ async fn round(store: &StoreHandle, pairs: Vec<Pair>, payee: &Arc<Key>, spent: &
     Ok(accepted)
 }
 
-async fn throughput(dir: &Path) -> Result<(Bare, [Spent; 2])> {
+/// Runs `step` for all channels at once; each is durable when this answers.
+async fn all(
+    store: &StoreHandle,
+    pairs: &mut [Pair],
+    spent: &mut Spent,
+    mut step: impl FnMut(&mut Pair) -> Result<Vec<Write>>,
+) -> Result<()> {
+    let (cpu, wall, count) = (ProcessTime::now(), Instant::now(), u32::try_from(pairs.len())?);
+    let mut waiting = tokio::task::JoinSet::new();
+    for pair in pairs {
+        let (store, writes) = (store.clone(), step(pair)?);
+        waiting.spawn_local(async move { store.write(writes).await });
+    }
+    while let Some(done) = waiting.join_next().await {
+        done??;
+    }
+    spent.add(cpu.elapsed(), wall.elapsed(), count);
+    Ok(())
+}
+
+/// The vouchers of orders: as above, with the order's own record marked as paid beside the voucher, as a provider
+/// does it. Taking the order is not counted.
+async fn orders(
+    store: &StoreHandle,
+    pairs: &mut [Pair],
+    payee: &Key,
+    number: u8,
+    spent: &mut [Spent; 2],
+) -> Result<()> {
+    let digest = |pair: &Pair| OrderDigest::from_bytes(keccak256(&[pair.key.address().as_slice(), &[number]].concat()));
+    let mut aside = Spent::default();
+    let offer = |pair: &Pair| -> Result<Order> {
+        let (owed, flat) = (pair.payer.owed(), Amount::from_u64(1_000));
+        let terms = pair.payer.terms();
+        let leaf = Leaf {
+            provider: terms.payee,
+            owed,
+            flat,
+            rate: Amount::ZERO,
+            epoch: 0,
+            lane_number: terms.lane.number16(),
+        };
+        Ok(Order { digest: digest(pair), leaf, max_fuel: 1, settle_by: Timestamp(BEGIN.0 + 1_000) })
+    };
+    all(store, pairs, &mut aside, |pair| Ok(pair.pay(PayerInput::Issue(offer(pair)?), BEGIN)?.1)).await?;
+    all(store, pairs, &mut aside, |pair| pair.work(payee, PayeeInput::Offered(offer(pair)?), BEGIN)).await?;
+    let attest = |pair: &mut Pair| pair.work(payee, PayeeInput::Attest { order: digest(pair), fuel: 1 }, BEGIN);
+    all(store, pairs, &mut aside, attest).await?;
+    let [issue, accept] = spent;
+    let mut vouchers = Vec::with_capacity(pairs.len());
+    all(store, pairs, issue, |pair| {
+        let (effects, writes) = pair.pay(PayerInput::Agreed { order: digest(pair), fuel: 1 }, BEGIN)?;
+        vouchers.push(*kept(&effects).context("no voucher")?);
+        Ok(writes)
+    })
+    .await?;
+    let mut vouchers = vouchers.into_iter();
+    all(store, pairs, accept, |pair| {
+        let (order, signed) = (digest(pair), vouchers.next().context("no voucher")?);
+        let mut writes = pair.work(payee, PayeeInput::Voucher { order, signed }, BEGIN)?;
+        writes.push(Write::put("order", order.as_bytes(), [1; ORDER_BYTES]));
+        Ok(writes)
+    })
+    .await
+}
+
+/// What a row of a voucher's size costs in SQLite alone, when as many share a commit as there are channels.
+fn bare_rows(dir: &Path, spent: &mut Spent) -> Result<()> {
+    std::fs::create_dir_all(dir)?;
+    let conn = rusqlite::Connection::open(dir.join("bare.db"))?;
+    conn.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+         CREATE TABLE IF NOT EXISTS rows (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT",
+    )?;
+    let (cpu, wall) = (ProcessTime::now(), Instant::now());
+    for _ in 0..EACH {
+        conn.execute_batch("BEGIN IMMEDIATE")?;
+        let mut insert = conn.prepare_cached("INSERT INTO rows (bytes) VALUES (?1)")?;
+        for number in 0..FLIGHT {
+            insert.execute([[u8::try_from(number % 251)?; ROW_BYTES]])?;
+        }
+        conn.execute_batch("COMMIT")?;
+    }
+    spent.add(cpu.elapsed(), wall.elapsed(), FLIGHT * EACH);
+    Ok(())
+}
+
+/// What was measured.
+#[derive(Default)]
+struct Measured {
+    bare: Bare,
+    row: Spent,
+    /// Issuing and accepting.
+    periods: [Spent; 2],
+    orders: [Spent; 2],
+}
+
+async fn throughput(dir: &Path) -> Result<Measured> {
     let payee = Arc::new(key("payee", 0)?);
-    let store = StoreHandle::open(dir).await?;
+    let store = StoreHandle::open(dir.join("node")).await?;
     let mut pairs = (0..FLIGHT).map(|number| Pair::new(number, &payee)).collect::<Result<Vec<_>>>()?;
-    let (mut bare, mut spent) = (Bare::default(), [Spent::default(); 2]);
+    let mut paying = (FLIGHT..2 * FLIGHT).map(|number| Pair::idle(number, &payee)).collect::<Result<Vec<_>>>()?;
+    let mut measured = Measured::default();
     // Files grow, caches fill: the first round does not count.
     pairs = round(&store, pairs, &payee, &mut [Spent::default(); 2]).await?;
-    for _ in 0..ROUNDS {
-        bare.round()?;
-        pairs = round(&store, pairs, &payee, &mut spent).await?;
+    orders(&store, &mut paying, &payee, 0, &mut [Spent::default(); 2]).await?;
+    bare_rows(&dir.join("bare"), &mut Spent::default())?;
+    for number in 1..=ROUNDS {
+        measured.bare.round()?;
+        bare_rows(&dir.join("bare"), &mut measured.row)?;
+        pairs = round(&store, pairs, &payee, &mut measured.periods).await?;
+        orders(&store, &mut paying, &payee, u8::try_from(number)?, &mut measured.orders).await?;
     }
-    for pair in &pairs {
-        let held = pair.payee.best().map(|best| best.voucher.cumulative);
-        let all = hosting().total((ROUNDS + 1) * EACH)?;
-        ensure!(held == Some(all) && pair.payer.promised() == all, "a voucher is missing");
-    }
+    // What counts is what a node would find that starts now.
     store.close().await;
-    Ok((bare, spent))
+    let store = Store::open(&dir.join("node"))?;
+    let best = |direction| -> Result<BTreeMap<Address, Amount>> {
+        let rows = store.view().best_vouchers(direction)?;
+        Ok(rows.into_iter().map(|row| (row.key.payer, row.cumulative)).collect())
+    };
+    let (issued, received) = (best(Direction::Issued)?, best(Direction::Received)?);
+    let by_period = hosting().total((ROUNDS + 1) * EACH)?;
+    let by_order = Amount::from_u64(1_000 * u64::from(ROUNDS + 1));
+    for (pairs, all) in [(&pairs, by_period), (&paying, by_order)] {
+        for pair in pairs {
+            let held = pair.payee.best().map(|best| best.voucher.cumulative);
+            ensure!(held == Some(all) && pair.payer.promised() == all, "a voucher is missing");
+            let payer = pair.key.address();
+            ensure!([&issued, &received].iter().all(|best| best.get(&payer) == Some(&all)), "a voucher is not stored");
+        }
+    }
+    Ok(measured)
 }
 
 /// What of this process lies in memory, in bytes.
@@ -275,37 +441,50 @@ fn resident() -> Result<u64> {
     Ok(pages * 4_096)
 }
 
-/// Bytes for each open channel, and how long it took to have all of them.
+/// Bytes for each open channel, and how long it took to have all of them: each is its snapshot and
+/// the voucher that was kept after it.
 fn opening(dir: &Path) -> Result<(u64, Duration)> {
     let payee = key("payee", 0)?;
+    let mut pair = Pair::new(0, &payee)?;
+    let (signed, _) = pair.issue()?;
+    let at = |id: &[u8]| VoucherKey {
+        direction: Direction::Received,
+        payer: Address::from_slice(id.get(..20).unwrap_or(&[0; 20])),
+        payee: payee.address(),
+        lane: signed.voucher.lane,
+        epoch: signed.voucher.epoch,
+    };
     {
         let mut store = Store::open(dir)?;
-        let mut pair = Pair::new(0, &payee)?;
-        let effects = pair.issue()?;
-        let signed = effects.iter().find_map(|effect| match effect {
-            Effect::SendPeriod { signed, .. } => Some(*signed),
-            _ => None,
-        });
-        pair.payee.handle(&payee, PayeeInput::Period(signed.context("no voucher")?), Timestamp(0))?;
         let bytes = postcard::to_allocvec(&pair.payee)?;
         for chunk in (0..OPEN).collect::<Vec<_>>().chunks(10_000) {
             let rows: Vec<_> = chunk
                 .iter()
-                .map(|number| Write::put("payee-channel", keccak256(&number.to_be_bytes()).to_vec(), bytes.clone()))
+                .flat_map(|number| {
+                    let id = keccak256(&number.to_be_bytes());
+                    let (cumulative, signature) = (signed.voucher.cumulative, signed.signature);
+                    let row = VoucherRow { key: at(&id), cumulative, signature, order: None, created_at: BEGIN };
+                    [Write::put(PAYEE, id, bytes.clone()), Write::PutVoucher(row)]
+                })
                 .collect();
             store.write(&rows)?;
         }
     }
     let (before, start) = (resident()?, Instant::now());
     let store = Store::open(dir)?;
-    let mut channels = std::collections::BTreeMap::new();
-    store.view().for_each_record("payee-channel", |id, bytes| {
-        let payee: Payee = postcard::from_bytes(bytes)?;
+    let mut channels = BTreeMap::new();
+    store.view().for_each_record(PAYEE, |id, bytes| {
+        let mut payee: Payee = postcard::from_bytes(bytes)?;
+        let kept = store.view().best_voucher(&at(id))?.context("a voucher is missing")?;
+        let voucher = Voucher { cumulative: kept.cumulative, ..signed.voucher };
+        payee.catch_up(&SignedVoucher { voucher, signature: kept.signature });
         channels.insert(id.to_vec(), payee);
         anyhow::Ok(())
     })?;
     let took = start.elapsed();
     ensure!(channels.len() == usize::try_from(OPEN)?, "{} channels are open", channels.len());
+    let all_paid = channels.values().all(|payee| payee.best() == Some(&signed));
+    ensure!(all_paid, "a channel does not know its voucher");
     let each = resident()?.saturating_sub(before) / u64::from(OPEN);
     drop(channels);
     Ok((each, took))
@@ -319,7 +498,8 @@ pub(crate) async fn run(as_json: bool) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         tokio::task::LocalSet::new().block_on(&runtime, throughput(&at))
     });
-    let (bare, [issue, accept]) = measured.join().map_err(|_| anyhow::anyhow!("the measurement ended early"))??;
+    let measured = measured.join().map_err(|_| anyhow::anyhow!("the measurement ended early"))??;
+    let Measured { bare, row, periods: [issue, accept], orders: [issue_order, accept_order] } = measured;
     let (bytes, opening) = opening(&dir.path().join("opening"))?;
     let settled = super::gas::settle_thousand().await?;
 
@@ -336,8 +516,11 @@ pub(crate) async fn run(as_json: bool) -> Result<()> {
         ("libsecp256k1_sign", bare.sign),
         ("k256_recover", bare.k256_recover),
         ("k256_sign", bare.k256_sign),
+        ("sqlite_row", row),
         ("issue", issue),
         ("accept", accept),
+        ("issue_order", issue_order),
+        ("accept_order", accept_order),
     ] {
         say(name, spent.micros(), "cpu_us", format!("{name:24} {:8.1} us of CPU time", spent.micros()));
     }
@@ -345,6 +528,8 @@ pub(crate) async fn run(as_json: bool) -> Result<()> {
         ("accept_to_recover", accept.ratio(&bare.recover)),
         ("accept_to_verify", accept.ratio(&bare.verify)),
         ("issue_to_sign", issue.ratio(&bare.sign)),
+        ("accept_order_to_recover", accept_order.ratio(&bare.recover)),
+        ("issue_order_to_sign", issue_order.ratio(&bare.sign)),
     ] {
         say(
             name,

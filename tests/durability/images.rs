@@ -144,8 +144,13 @@ fn careless(dir: &Path, pragma: &str, disk: &Disk) {
         let cumulative = Amount::from_u64(total).to_be_bytes12();
         conn.execute_batch("BEGIN IMMEDIATE").unwrap();
         conn.execute(
-            "INSERT INTO vouchers (direction, payer, payee, lane, epoch, cumulative, signature, created_at)
-             VALUES (0, ?1, ?2, ?3, 0, ?4, ?5, 0)",
+            if total == 1 {
+                "INSERT INTO best_vouchers (direction, payer, payee, lane, epoch, cumulative, signature, created_at)
+                 VALUES (0, ?1, ?2, ?3, 0, ?4, ?5, 0)"
+            } else {
+                "UPDATE best_vouchers SET cumulative = ?4, signature = ?5
+                 WHERE direction = 0 AND payer = ?1 AND payee = ?2 AND lane = ?3 AND epoch = 0"
+            },
             rusqlite::params![
                 key().payer.as_slice(),
                 key().payee.as_slice(),

@@ -15,11 +15,11 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use symbolon_channel::{ChannelTerms, View};
-use symbolon_primitives::{Address, Domain, Key, Lane, Royalty, Signer, Timestamp};
+use symbolon_channel::{ChannelTerms, SignedVoucher, View};
+use symbolon_primitives::{Address, Domain, Epoch, Key, Lane, OrderDigest, Royalty, Signer, Timestamp, Voucher};
 use symbolon_quorum::Timing;
 use symbolon_settlement::{ChainConfig, ChainView, Intent, TxConfig, TxManager, VaultView};
-use symbolon_store::{StoreHandle, StoreOptions, Write};
+use symbolon_store::{Direction, StoreHandle, StoreOptions, VoucherKey, Write};
 use tokio::sync::mpsc;
 
 /// How often unanswered things are said again.
@@ -106,6 +106,21 @@ impl Party {
         let state = self.vault.channel(self.config.payer, payee, lane(), &head).await?;
         let (allocated, claimed, epoch, expiry) = (state.allocated, state.claimed, state.epoch, state.expiry);
         Ok(View { allocated, claimed, epoch, expiry, block: head.number })
+    }
+
+    /// The vouchers of this run's channel with `payee`.
+    fn vouchers(&self, direction: Direction, payee: Address, epoch: Epoch) -> VoucherKey {
+        VoucherKey { direction, payer: self.config.payer, payee, lane: lane(), epoch }
+    }
+
+    /// The best voucher of an epoch, and the order it pays.
+    fn best(&self, key: &VoucherKey) -> Result<Option<(SignedVoucher, Option<OrderDigest>)>> {
+        let kept = self.store.read(|view| view.best_voucher(key))?;
+        Ok(kept.map(|row| {
+            let VoucherKey { payee, lane, epoch, .. } = row.key;
+            let voucher = Voucher { payee, lane, cumulative: row.cumulative, epoch };
+            (SignedVoucher { voucher, signature: row.signature }, row.order)
+        }))
     }
 
     fn stored<T: serde::de::DeserializeOwned>(&self, kind: &str) -> Result<Vec<T>> {

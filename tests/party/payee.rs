@@ -1,7 +1,7 @@
 //! A payee: takes orders, commits, attests, keeps vouchers, claims, consents.
 
 use crate::{
-    Act, Party, lane,
+    Act, Party,
     link::{Frame, Hole, Say},
     record, timing,
 };
@@ -12,7 +12,7 @@ use symbolon_channel::{Effect, Effects, Order, Payee, PayeeInput, SignedVoucher}
 use symbolon_primitives::{Amount, Nonce, OrderDigest, ResultsRoot, SignedOrder, keccak256};
 use symbolon_quorum::{Message, OrderTerms, Replica, ReplicaEvent, ReplicaInput, ReplicaPhase};
 use symbolon_settlement::ops;
-use symbolon_store::{CommitRow, Direction, VoucherKey, VoucherRow, Write};
+use symbolon_store::{CommitRow, Direction, VoucherRow, Write};
 use tokio::sync::mpsc;
 
 const CHANNEL: &str = "payee-channel";
@@ -34,7 +34,10 @@ struct Working {
 }
 
 pub(crate) async fn run(party: Party, mut incoming: mpsc::Receiver<Frame>) -> Result<()> {
-    let channel = party.stored(CHANNEL)?.pop().unwrap_or_else(|| Payee::new(party.terms(party.me())));
+    let mut channel = party.stored(CHANNEL)?.pop().unwrap_or_else(|| Payee::new(party.terms(party.me())));
+    if let Some((kept, _)) = party.best(&party.vouchers(Direction::Received, party.me(), channel.view().epoch))? {
+        channel.catch_up(&kept);
+    }
     let orders: Vec<Taken> = party.stored(ORDER)?;
     let orders = orders.into_iter().map(|taken| (taken.signed.digest(&party.domain), taken)).collect();
     let mut working = Working { party, channel, orders };
@@ -92,14 +95,18 @@ impl Working {
 
     /// Hands an input to the channel; what must be durable is durable when this returns.
     async fn handle(&mut self, input: PayeeInput, answer: Option<Say>) -> Result<Option<Effects>> {
-        let now = self.party.now();
+        let (now, before) = (self.party.now(), self.channel.clone());
         // A refusal is disorder or repetition; the payer says it again.
         let Ok(effects) = self.channel.handle(&self.party.key, input, now) else { return Ok(None) };
+        // As a node does it: where a voucher tells the whole step, it alone is written.
+        let told = |effect: &Effect| matches!(effect, Effect::Keep(kept) if self.channel.is_kept_by(&before, kept));
+        let told = effects.iter().any(told);
         let mut writes = Vec::new();
         for effect in &effects {
             match effect {
+                Effect::Persist if told => {}
                 Effect::Persist => writes.push(record(CHANNEL, &[0], &self.channel)?),
-                Effect::Keep(signed) => writes.push(Write::PutVoucher(self.row(signed))),
+                Effect::Keep(signed) => writes.push(Write::PutVoucher(self.row(signed, &input))),
                 Effect::Paid { order } => {
                     if let Some(taken) = self.orders.get_mut(order) {
                         taken.paid = true;
@@ -126,19 +133,15 @@ impl Working {
         Ok(Some(effects))
     }
 
-    fn row(&self, signed: &SignedVoucher) -> VoucherRow {
-        let terms = self.channel.terms();
+    fn row(&self, signed: &SignedVoucher, input: &PayeeInput) -> VoucherRow {
         VoucherRow {
-            key: VoucherKey {
-                direction: Direction::Received,
-                payer: terms.payer,
-                payee: terms.payee,
-                lane: terms.lane,
-                epoch: signed.voucher.epoch,
-            },
+            key: self.party.vouchers(Direction::Received, self.party.me(), signed.voucher.epoch),
             cumulative: signed.voucher.cumulative,
             signature: signed.signature,
-            order: None,
+            order: match input {
+                PayeeInput::Voucher { order, .. } => Some(*order),
+                _ => None,
+            },
             created_at: self.party.now(),
         }
     }
@@ -232,13 +235,7 @@ impl Working {
             self.party.transact(intent).await?;
             self.see().await?;
         }
-        let old = VoucherKey {
-            direction: Direction::Received,
-            payer: self.party.config.payer,
-            payee: self.party.me(),
-            lane: lane(),
-            epoch: 0,
-        };
+        let old = self.party.vouchers(Direction::Received, self.party.me(), 0);
         let held = self.party.store.read(|view| view.vouchers(&old, 2))?;
         if held.len() > 1 {
             self.party.write(vec![Write::PruneVouchers(old)]).await?;

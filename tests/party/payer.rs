@@ -15,7 +15,7 @@ use symbolon_primitives::{
 };
 use symbolon_quorum::{OrderTerms, Verdict, VerdictEvent, VerdictInput};
 use symbolon_settlement::ops::{self, LaneEarmarks};
-use symbolon_store::{Direction, PayerEpoch, VoucherKey, VoucherRow, Write};
+use symbolon_store::{Direction, PayerEpoch, VoucherRow, Write};
 use tokio::sync::mpsc;
 
 const CHANNEL: &str = "payer-channel";
@@ -39,7 +39,13 @@ struct Paying {
 }
 
 pub(crate) async fn run(party: Party, mut incoming: mpsc::Receiver<Frame>) -> Result<()> {
-    let channels: Vec<Payer> = party.stored(CHANNEL)?;
+    let mut channels: Vec<Payer> = party.stored(CHANNEL)?;
+    for payer in &mut channels {
+        let key = party.vouchers(Direction::Issued, payer.terms().payee, payer.view().epoch);
+        if let Some((kept, order)) = party.best(&key)? {
+            payer.catch_up(&kept, order);
+        }
+    }
     let orders: Vec<Issued> = party.stored(ORDER)?;
     let mut paying = Paying {
         channels: channels.into_iter().map(|payer| (payer.terms().payee, payer)).collect(),
@@ -120,7 +126,7 @@ impl Paying {
     /// Hands an input to a channel; what must be durable is durable before anything is said.
     async fn channel(&mut self, payee: Address, input: PayerInput) -> Result<()> {
         let payer = self.channels.get_mut(&payee).context("no channel")?;
-        let now = self.party.now();
+        let (now, before) = (self.party.now(), payer.clone());
         let effects = match payer.handle(&self.party.key, input, now) {
             Ok(effects) => effects,
             Err(rejected) => {
@@ -131,21 +137,23 @@ impl Paying {
                 bail!("the channel refuses {input:?}: {rejected}");
             }
         };
+        let order = match input {
+            PayerInput::Agreed { order, .. } => Some(order),
+            _ => None,
+        };
+        // As a node does it: where a voucher tells the whole step, it alone is written.
+        let told = |effect: &Effect| matches!(effect, Effect::Keep(kept) if payer.is_kept_by(&before, kept, order));
+        let told = effects.iter().any(told);
         let mut writes = Vec::new();
         for effect in &effects {
             match effect {
+                Effect::Persist if told => {}
                 Effect::Persist => writes.push(record(CHANNEL, payee.as_slice(), payer)?),
                 Effect::Keep(signed) => writes.push(Write::PutVoucher(VoucherRow {
-                    key: VoucherKey {
-                        direction: Direction::Issued,
-                        payer: payer.terms().payer,
-                        payee,
-                        lane: lane(),
-                        epoch: signed.voucher.epoch,
-                    },
+                    key: self.party.vouchers(Direction::Issued, payee, signed.voucher.epoch),
                     cumulative: signed.voucher.cumulative,
                     signature: signed.signature,
-                    order: None,
+                    order,
                     created_at: now,
                 })),
                 _ => {}

@@ -27,7 +27,7 @@ use symbolon_settlement::{
     ops::{self, QuorumRow},
     plan,
 };
-use symbolon_store::{Direction, VoucherKey, VoucherRow, Write};
+use symbolon_store::{Direction, View as StoreView, VoucherKey, VoucherRow, Write};
 use symbolon_wire::{RefusalCode, Response};
 
 /// Lanes without orders that are looked at in one go.
@@ -50,6 +50,14 @@ pub(crate) struct ChannelRecord {
 
 impl Snapshot for ChannelRecord {
     const KIND: &'static str = "payee-channel";
+
+    fn catch_up(&mut self, view: &StoreView<'_>) -> Result<(), NodeError> {
+        if let Some(kept) = view.best_voucher(&self.vouchers(self.payee.view().epoch))? {
+            let VoucherRow { key: VoucherKey { payee, lane, epoch, .. }, cumulative, signature, .. } = kept;
+            self.payee.catch_up(&SignedVoucher { voucher: Voucher { payee, lane, cumulative, epoch }, signature });
+        }
+        Ok(())
+    }
 }
 
 impl ChannelRecord {
@@ -68,6 +76,13 @@ impl ChannelRecord {
             watch_until: Timestamp::default(),
             heard_at: now(),
         }
+    }
+
+    /// A channel that asks for no depth.
+    #[cfg(test)]
+    pub(crate) fn of(payee: Payee) -> Self {
+        let [watch_until, heard_at] = [Timestamp::default(); 2];
+        Self { payee, finality_threshold: Amount::ZERO, depth: 0, watch_until, heard_at }
     }
 
     /// Whether the channel would take an order, as the chain shows it now; changes nothing.
@@ -92,6 +107,11 @@ impl ChannelRecord {
 
     pub(super) fn id(&self) -> (Address, Lane) {
         (self.payee.terms().payer, self.payee.terms().lane)
+    }
+
+    fn vouchers(&self, epoch: Epoch) -> VoucherKey {
+        let ChannelTerms { payer, payee, lane, .. } = *self.payee.terms();
+        VoucherKey { direction: Direction::Received, payer, payee, lane, epoch }
     }
 
     fn key(&self) -> Vec<u8> {
@@ -268,13 +288,18 @@ impl Provider {
         input: PayeeInput,
     ) -> Result<Result<Effects, Rejected>, NodeError> {
         let Some(record) = self.channels.get_mut(&id) else { return Ok(Ok(Effects::new())) };
+        let before = record.payee.clone();
         let effects = match record.payee.handle(&self.context.key, input, now()) {
             Ok(effects) => effects,
             Err(rejected) => return Ok(Err(rejected)),
         };
+        // Where a voucher tells the whole step, it alone is written.
+        let told = |effect: &Effect| matches!(effect, Effect::Keep(kept) if record.payee.is_kept_by(&before, kept));
+        let told = effects.iter().any(told);
         let mut writes = Vec::new();
         for effect in &effects {
             match effect {
+                Effect::Persist if told => {}
                 Effect::Persist => writes.push(snapshot::put(&record.key(), record)?),
                 Effect::Keep(signed) => writes.push(Write::PutVoucher(received(record, signed, &input))),
                 _ => {}
@@ -666,15 +691,8 @@ fn paid_in(effects: &[Effect]) -> Vec<OrderDigest> {
 }
 
 fn received(record: &ChannelRecord, signed: &SignedVoucher, input: &PayeeInput) -> VoucherRow {
-    let terms = record.payee.terms();
     VoucherRow {
-        key: VoucherKey {
-            direction: Direction::Received,
-            payer: terms.payer,
-            payee: terms.payee,
-            lane: terms.lane,
-            epoch: signed.voucher.epoch,
-        },
+        key: record.vouchers(signed.voucher.epoch),
         cumulative: signed.voucher.cumulative,
         signature: signed.signature,
         order: match input {

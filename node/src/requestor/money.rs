@@ -13,13 +13,14 @@ use symbolon_channel::{
     ChannelTerms, Effect, Effects, Order, Payer, PayerInput, Reason, Rejected, SignedVoucher, View,
 };
 use symbolon_primitives::{
-    Address, Amount, Epoch, Lane, Leaf, OrderDigest, Release, Royalty, Signature, SignedOrder, Signer, Timestamp, price,
+    Address, Amount, Epoch, Lane, Leaf, OrderDigest, Release, Royalty, Signature, SignedOrder, Signer, Timestamp,
+    Voucher, price,
 };
 use symbolon_settlement::{
     Depth,
     ops::{self, LaneEarmarks},
 };
-use symbolon_store::{Direction, PayerEpoch, StoreError, VoucherKey, VoucherRow, Write};
+use symbolon_store::{PayerEpoch, StoreError, View as StoreView, VoucherKey, VoucherRow, Write};
 use symbolon_wire::{RefusalCode, Request, Response};
 use tokio::time::{Instant, sleep};
 
@@ -40,6 +41,15 @@ pub(crate) struct PayerRecord {
 
 impl Snapshot for PayerRecord {
     const KIND: &'static str = "payer-channel";
+
+    fn catch_up(&mut self, view: &StoreView<'_>) -> Result<(), NodeError> {
+        if let Some(kept) = view.best_voucher(&self.epoch(self.payer.view().epoch).issued())? {
+            let VoucherRow { key: VoucherKey { payee, lane, epoch, .. }, cumulative, signature, order, .. } = kept;
+            let voucher = Voucher { payee, lane, cumulative, epoch };
+            self.payer.catch_up(&SignedVoucher { voucher, signature }, order);
+        }
+        Ok(())
+    }
 }
 
 impl PayerRecord {
@@ -113,6 +123,7 @@ impl Requestor {
     /// Hands an input to a channel; what must be durable is durable when this returns.
     async fn channel(&mut self, id: (Address, u16), input: PayerInput) -> Result<Effects, JobError> {
         let Some(record) = self.channels.get_mut(&id) else { return Ok(Effects::new()) };
+        let before = record.payer.clone();
         let effects = match record.payer.handle(&self.context.key, input, now()) {
             // A look that came after another one.
             Err(Rejected { reason: Reason::Stale { .. }, .. }) => return Ok(Effects::new()),
@@ -125,11 +136,17 @@ impl Requestor {
                 self.context.events.emit(Event::Warning { message });
             }
         }
+        let order = order_of(&input);
+        // Where a voucher tells the whole step, it alone is written.
+        let told =
+            |effect: &Effect| matches!(effect, Effect::Keep(kept) if record.payer.is_kept_by(&before, kept, order));
+        let told = effects.iter().any(told);
         let mut writes = Vec::new();
         for effect in &effects {
             match effect {
+                Effect::Persist if told => {}
                 Effect::Persist => writes.push(snapshot::put(&record.key(), record)?),
-                Effect::Keep(signed) => writes.push(Write::PutVoucher(issued(record, signed, &input))),
+                Effect::Keep(signed) => writes.push(Write::PutVoucher(issued(record, signed, order))),
                 _ => {}
             }
         }
@@ -426,22 +443,20 @@ async fn look(
     Ok(View { allocated, claimed, epoch, expiry, block: at.number })
 }
 
-fn issued(record: &PayerRecord, signed: &SignedVoucher, input: &PayerInput) -> VoucherRow {
-    let terms = record.payer.terms();
+/// What a voucher that is signed for `input` pays.
+const fn order_of(input: &PayerInput) -> Option<OrderDigest> {
+    match input {
+        PayerInput::Agreed { order, .. } => Some(*order),
+        _ => None,
+    }
+}
+
+fn issued(record: &PayerRecord, signed: &SignedVoucher, order: Option<OrderDigest>) -> VoucherRow {
     VoucherRow {
-        key: VoucherKey {
-            direction: Direction::Issued,
-            payer: terms.payer,
-            payee: terms.payee,
-            lane: terms.lane,
-            epoch: signed.voucher.epoch,
-        },
+        key: record.epoch(signed.voucher.epoch).issued(),
         cumulative: signed.voucher.cumulative,
         signature: signed.signature,
-        order: match input {
-            PayerInput::Agreed { order, .. } => Some(*order),
-            _ => None,
-        },
+        order,
         created_at: now(),
     }
 }

@@ -8,7 +8,10 @@
 //! again is a value ([`Payer::timer`], [`Payee::timer`]). An input changes the
 //! machine and answers effects, or is [`Rejected`] and changes nothing.
 //! [`Effect::Persist`] comes first: the whole machine is durable before
-//! anything after it leaves the process (SYM-24).
+//! anything after it leaves the process (SYM-24). Where a voucher that is kept
+//! tells the whole step ([`Payer::is_kept_by`], [`Payee::is_kept_by`]), it is
+//! all that has to be written: a machine is its last snapshot, caught up with
+//! the best voucher of its epoch ([`Payer::catch_up`], [`Payee::catch_up`]).
 //!
 //! Everything is an absolute total of one epoch (SYM-09). What the chain holds
 //! is a [`View`] at the depth the agreement asks for (SYM-26), and nothing here
@@ -105,9 +108,10 @@ pub struct SignedVoucher {
 /// One thing to do, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Store the machine as it is now, durably. Always first.
+    /// Make the machine as it is now durable: by its snapshot, or by the voucher alone where that tells the whole
+    /// step. Always first.
     Persist,
-    /// Keep this voucher, durably, in the same write as the machine.
+    /// Keep this voucher, durably, in the same write as the machine's snapshot, if one is written.
     Keep(SignedVoucher),
     /// Send this voucher to the payee for an order.
     SendVoucher {

@@ -128,6 +128,33 @@ impl Payee {
         &self.view
     }
 
+    /// Takes over the best voucher that was kept for its epoch: a snapshot, caught up with it, is
+    /// the machine as it was when that voucher was kept. One that the snapshot knows changes nothing.
+    ///
+    /// # Safety of funds
+    /// Only for vouchers from this node's own store: they were checked before they were kept.
+    pub fn catch_up(&mut self, kept: &SignedVoucher) {
+        let voucher = kept.voucher;
+        if voucher.epoch == self.view.epoch && voucher.cumulative > self.promised() {
+            self.take_over(*kept);
+        }
+    }
+
+    /// Whether keeping `kept` made all of the step from `before` to here durable: the snapshot does
+    /// not have to be written for it.
+    #[must_use]
+    pub fn is_kept_by(&self, before: &Self, kept: &SignedVoucher) -> bool {
+        let mut again = before.clone();
+        again.catch_up(kept);
+        again == *self
+    }
+
+    /// What a voucher changes: answers the orders it pays, and how far hosting goes on.
+    fn take_over(&mut self, signed: SignedVoucher) -> (Vec<OrderDigest>, Option<Effect>) {
+        self.ledger.best = Some(signed);
+        (self.paid_now(), self.serve())
+    }
+
     /// The best voucher of the epoch.
     #[must_use]
     pub const fn best(&self) -> Option<&SignedVoucher> {
@@ -443,12 +470,11 @@ impl Payee {
         }
         let digest = voucher.digest(&self.terms.domain);
         signed.signature.check(&digest, self.terms.payer).map_err(|e| Reason::BadSignature(e).disconnect())?;
-        self.ledger.best = Some(signed);
+        let (mut paid, serve) = self.take_over(signed);
         let mut effects = vec![Effect::Keep(signed)];
-        let mut paid = self.paid_now();
         paid.extend(order.filter(|order| paid.is_empty() && self.paid == Some(*order)));
         effects.extend(paid.into_iter().map(|order| Effect::Paid { order }));
-        effects.extend(self.serve());
+        effects.extend(serve);
         Ok(effects)
     }
 

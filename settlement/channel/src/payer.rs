@@ -133,6 +133,47 @@ impl Payer {
         &self.view
     }
 
+    /// Takes over the best voucher that was kept for its epoch, with the order it was given for, if
+    /// for one: a snapshot, caught up with it, is the machine as it was when that voucher was kept.
+    /// One that the snapshot knows changes nothing.
+    ///
+    /// # Safety of funds
+    /// Whatever the snapshot says, nothing below what was kept is signed after this.
+    pub fn catch_up(&mut self, kept: &SignedVoucher, order: Option<OrderDigest>) {
+        let voucher = kept.voucher;
+        let known = self.last.is_some() && voucher.cumulative == self.signed;
+        if voucher.epoch != self.view.epoch || voucher.cumulative < self.signed || known {
+            return;
+        }
+        let what = match (order, self.flight) {
+            (Some(order), flight) => {
+                if flight.is_some_and(|flight| flight.open() == Open::Order(order)) {
+                    self.flight = None;
+                }
+                Some(For::Order(order))
+            }
+            (None, Some(Flight::Hosting { hosting, .. })) => {
+                let paid = hosting.paid_by(voucher.cumulative);
+                self.flight = Some(Flight::Hosting { hosting, paid });
+                Some(For::Periods { agreement: hosting.agreement, paid })
+            }
+            // Of an earlier snapshot's epoch nobody knows what for: never said again, never signed below.
+            (None, _) => None,
+        };
+        self.signed = voucher.cumulative;
+        self.most = self.most.max(voucher.cumulative);
+        self.last = what.map(|what| (what, *kept));
+    }
+
+    /// Whether keeping `kept` made all of the step from `before` to here durable: the snapshot does
+    /// not have to be written for it.
+    #[must_use]
+    pub fn is_kept_by(&self, before: &Self, kept: &SignedVoucher, order: Option<OrderDigest>) -> bool {
+        let mut again = before.clone();
+        again.catch_up(kept, order);
+        again == *self
+    }
+
     /// What is open.
     #[must_use]
     pub fn open(&self) -> Option<Open> {

@@ -5,6 +5,7 @@ use alloy_primitives::{Address, B256};
 use alloy_sol_types::{Eip712Domain, SolStruct};
 use core::cell::Cell;
 use serde::{Deserialize, Serialize};
+use std::sync::OnceLock;
 
 /// A vault on a chain. Its name and version are `symbolon` and `1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -40,8 +41,18 @@ impl Domain {
     /// The digest that is signed for `statement` under this domain.
     #[must_use]
     pub fn digest(&self, statement: &impl SolStruct) -> [u8; 32] {
-        let (separator, body) = (self.separator(), statement.eip712_hash_struct());
-        keccak256(&[b"\x19\x01".as_slice(), separator.as_slice(), body.as_slice()].concat())
+        self.digest_of_hash(statement.eip712_hash_struct())
+    }
+
+    /// As [`Domain::digest`], where `of_type` remembers the hash of the statement's type: one of four
+    /// hashes of a voucher's digest.
+    pub(crate) fn digest_of<S: SolStruct>(&self, of_type: &OnceLock<B256>, statement: &S) -> [u8; 32] {
+        let of_type = of_type.get_or_init(|| statement.eip712_type_hash());
+        self.digest_of_hash(keccak256(&[of_type.as_slice(), &statement.eip712_encode_data()].concat()).into())
+    }
+
+    fn digest_of_hash(&self, statement: B256) -> [u8; 32] {
+        keccak256(&[b"\x19\x01".as_slice(), self.separator().as_slice(), statement.as_slice()].concat())
     }
 }
 
@@ -61,10 +72,12 @@ mod tests {
         let one = Domain { chain_id: 1, vault: Address::repeat_byte(9) };
         let other_chain = Domain { chain_id: 2, ..one };
         let other_vault = Domain { vault: Address::repeat_byte(8), ..one };
+        static TYPE: OnceLock<B256> = OnceLock::new();
         let mut seen = Vec::new();
         for domain in [one, other_chain, one, other_vault, one, one] {
             let digest = domain.digest(&voucher);
             assert_eq!(digest, voucher.eip712_signing_hash(&domain.eip712()).0);
+            assert_eq!(digest, domain.digest_of(&TYPE, &voucher));
             seen.push(digest);
         }
         seen.sort_unstable();

@@ -4,12 +4,6 @@ use alloy_primitives::B256;
 use core::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
-/// Keccak-256 as Ethereum uses it (the padding before FIPS 202).
-#[must_use]
-pub fn keccak256(bytes: &[u8]) -> [u8; 32] {
-    alloy_primitives::keccak256(bytes).0
-}
-
 /// A text that is not 32 bytes of hexadecimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected 64 hexadecimal digits")]

@@ -9,6 +9,7 @@ pub mod agreement;
 pub mod amount;
 pub mod eip712;
 pub mod id;
+mod keccak;
 pub mod lane;
 pub mod order;
 pub mod price;
@@ -25,8 +26,9 @@ pub use amount::{Amount, AmountError};
 pub use eip712::Domain;
 pub use id::{
     AgreementDigest, ContentRef, DemandDigest, JobId, Nonce, OfferDigest, OrderDigest, ProfileId, ResultRoot,
-    ResultsRoot, Salt, Seal, WorkunitId, keccak256,
+    ResultsRoot, Salt, Seal, WorkunitId,
 };
+pub use keccak::keccak256;
 pub use lane::{Lane, LaneError, Royalty};
 pub use order::{Commit, GiveUp, Leaf, OrderError, Release, ResultStatement, SignedOrder, Voucher, Work, WorkOrder};
 pub use price::price;

@@ -8,6 +8,7 @@ use crate::{
 use alloy_primitives::{Address, B256, aliases::U24, aliases::U40};
 use alloy_sol_types::{SolStruct, SolValue};
 use serde::{Deserialize, Serialize};
+use std::sync::OnceLock;
 
 /// The most leaves a roster has.
 pub const MAX_LEAVES: usize = 8;
@@ -35,12 +36,14 @@ impl Voucher {
     /// What the payer key signs.
     #[must_use]
     pub fn digest(&self, domain: &Domain) -> [u8; 32] {
-        domain.digest(&symbolon_contracts::Voucher {
+        static TYPE: OnceLock<B256> = OnceLock::new();
+        let voucher = symbolon_contracts::Voucher {
             payee: self.payee,
             lane: self.lane.word(),
             cumulative: self.cumulative.to_u96(),
             epoch: U24::from(self.epoch),
-        })
+        };
+        domain.digest_of(&TYPE, &voucher)
     }
 }
 

@@ -5,6 +5,7 @@
 //! measures both); k256 holds the secret keys, which it forgets when they are
 //! dropped, and the tests hold the one against the other.
 
+use crate::keccak256;
 use alloy_primitives::Address;
 use core::fmt;
 use k256::ecdsa::SigningKey;
@@ -191,8 +192,9 @@ impl fmt::Debug for Key {
 }
 
 fn address_of(key: &PublicKey) -> Address {
-    // SEC1's first byte says "uncompressed"; the address is of the 64 after it.
-    Address::from_raw_public_key(key.serialize_uncompressed().get(1..).unwrap_or_default())
+    // SEC1's first byte says "uncompressed"; the address is the end of the hash of the 64 after it.
+    let hash = keccak256(key.serialize_uncompressed().get(1..).unwrap_or_default());
+    hash.last_chunk::<20>().map_or(Address::ZERO, Address::from)
 }
 
 #[cfg(test)]

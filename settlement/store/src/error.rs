@@ -57,6 +57,9 @@ pub enum StoreError {
     /// An earlier error of the disk closed the store for writing (N12).
     #[error("the store takes no more writes after an error of the disk; open it again")]
     ReadOnly,
+    /// A list of writes was refused in its middle, and with it all that shared its sync. A fault in this crate.
+    #[error("a list of writes was refused in its middle")]
+    HalfRefused,
     /// The disk is full, broken or gone.
     #[error("the disk failed")]
     Disk(#[source] Arc<rusqlite::Error>),

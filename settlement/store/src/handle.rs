@@ -1,23 +1,20 @@
 //! The store for async callers: one writing thread, a bounded queue, and
 //! transactions that wait together sharing one sync of the disk.
 
-use crate::{Store, StoreError, StoreOptions, Transaction, View, Write, faults::Faults, points::Witness, store::More};
+use crate::{Store, StoreError, StoreOptions, Transaction, View, Write, faults::Faults, points::Witness, queue::Queue};
 use rusqlite::Connection;
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     thread,
+    time::Duration,
 };
-use tokio::sync::{mpsc, oneshot};
-
-/// How many transactions may wait for the writer.
-const QUEUE: usize = 256;
-
-/// How many transactions share one sync at most.
-const GROUP: usize = 64;
+use tokio::sync::oneshot;
 
 /// One caller's writes.
 trait Job: Send {
+    /// Whether it has written nothing when it is refused, so that there is nothing to undo.
+    fn is_plain(&self) -> bool;
     /// Runs them; whether they are to stand.
     fn run(&mut self, tx: &Transaction<'_>) -> bool;
     /// Answers the caller, once it is known how the shared commit went.
@@ -36,6 +33,10 @@ where
     T: Send,
     E: From<StoreError> + Send,
 {
+    fn is_plain(&self) -> bool {
+        false
+    }
+
     fn run(&mut self, tx: &Transaction<'_>) -> bool {
         self.result = self.body.take().map(|body| body(tx));
         matches!(self.result, Some(Ok(_)))
@@ -53,16 +54,65 @@ where
     }
 }
 
+/// A list of writes.
+struct List {
+    writes: Vec<Write>,
+    plain: bool,
+    result: Option<Result<(), StoreError>>,
+    answer: oneshot::Sender<Result<(), StoreError>>,
+}
+
+impl Job for List {
+    fn is_plain(&self) -> bool {
+        self.plain
+    }
+
+    fn run(&mut self, tx: &Transaction<'_>) -> bool {
+        let result = if self.plain { tx.apply_plain(&self.writes) } else { tx.apply_all(&self.writes) };
+        let stands = result.is_ok();
+        self.result = Some(result);
+        stands
+    }
+
+    fn finish(self: Box<Self>, committed: Result<(), StoreError>) {
+        let answer = match self.result {
+            Some(Err(refused)) => Err(refused),
+            Some(Ok(())) => committed,
+            None => committed.and(Err(StoreError::Closed)),
+        };
+        // A caller that has gone hears nothing.
+        let _gone = self.answer.send(answer);
+    }
+}
+
 enum Command {
     Run(Box<dyn Job>),
     Close(oneshot::Sender<()>),
+}
+
+/// Closes the queue when the last handle goes.
+struct Commands(Arc<Queue<Command>>);
+
+impl Drop for Commands {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Whoever waits for a writer that is gone hears it, however it went.
+struct Writer(Arc<Queue<Command>>);
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
 }
 
 /// A cloneable handle on an open store. The store is closed when the last
 /// handle goes, or at [`StoreHandle::close`].
 #[derive(Clone)]
 pub struct StoreHandle {
-    commands: mpsc::Sender<Command>,
+    commands: Arc<Commands>,
     reader: Arc<Mutex<Connection>>,
     faults: Arc<Faults>,
 }
@@ -108,13 +158,14 @@ impl StoreHandle {
         witness: Option<Arc<dyn Witness>>,
     ) -> Result<Self, StoreError> {
         let (answer, opened) = oneshot::channel();
-        let (commands, mut queue) = mpsc::channel(QUEUE);
+        let commands = Arc::new(Commands(Arc::new(Queue::new())));
+        let queue = Writer(Arc::clone(&commands.0));
         let writer =
             move || match Store::open_inner(&dir, options, witness).and_then(|store| Ok((store.reader()?, store))) {
                 Ok((reader, store)) => {
                     let faults = store.faults();
                     if answer.send(Ok((reader, faults))).is_ok() {
-                        serve(store, &mut queue);
+                        serve(store, &queue.0);
                     }
                 }
                 Err(error) => {
@@ -136,7 +187,14 @@ impl StoreHandle {
     /// # Errors
     /// As [`Store::write`], and [`StoreError::Closed`].
     pub async fn write(&self, writes: Vec<Write>) -> Result<(), StoreError> {
-        self.transaction(move |tx| tx.apply_all(&writes)).await
+        let (answer, answered) = oneshot::channel();
+        let plain = Transaction::is_plain(&writes);
+        self.run(Box::new(List { writes, plain, result: None, answer })).await?;
+        answered.await.map_err(|_| StoreError::Closed)?
+    }
+
+    async fn run(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
+        self.commands.0.put(Command::Run(job), false).await.map_err(|_| StoreError::Closed)
     }
 
     /// Runs `body` as one atomic write on the writing thread. Durable when it
@@ -153,8 +211,7 @@ impl StoreHandle {
         E: From<StoreError> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let job = Box::new(Task { body: Some(body), result: None, answer });
-        self.commands.send(Command::Run(job)).await.map_err(|_| StoreError::Closed)?;
+        self.run(Box::new(Task { body: Some(body), result: None, answer })).await?;
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -185,45 +242,33 @@ impl StoreHandle {
     /// resolves the folder is free.
     pub async fn close(self) {
         let (answer, closed) = oneshot::channel();
-        if self.commands.send(Command::Close(answer)).await.is_ok() {
+        if self.commands.0.put(Command::Close(answer), true).await.is_ok() {
             let _closed = closed.await;
         }
     }
 }
 
-fn serve(mut store: Store, queue: &mut mpsc::Receiver<Command>) {
-    while let Some(command) = queue.blocking_recv() {
-        let mut jobs: Vec<Box<dyn Job>> = Vec::new();
-        let mut closing = None;
-        let mut next = Some(command);
-        let committed = store.group(|tx| {
-            if jobs.len() >= GROUP {
-                return More::Done;
+fn serve(mut store: Store, queue: &Queue<Command>) {
+    let (mut company, mut patience) = (1, Duration::ZERO);
+    while let Some(group) = queue.take(company, patience) {
+        let mut jobs: Vec<Box<dyn Job>> = Vec::with_capacity(group.len());
+        let mut closing = Vec::new();
+        for command in group {
+            match command {
+                Command::Run(job) => jobs.push(job),
+                Command::Close(answer) => closing.push(answer),
             }
-            let mut job = match next.take().map_or_else(|| queue.try_recv().ok(), Some) {
-                Some(Command::Run(job)) => job,
-                Some(Command::Close(answer)) => {
-                    closing = Some(answer);
-                    return More::Done;
-                }
-                None => return More::Done,
-            };
-            let stands = job.run(tx);
-            jobs.push(job);
-            if stands { More::Keep } else { More::Undo }
-        });
-        // The first command is still here when no transaction could begin.
-        match next.take() {
-            Some(Command::Run(job)) => jobs.push(job),
-            Some(Command::Close(answer)) => closing = Some(answer),
-            None => {}
         }
+        let committed = store.group(jobs.iter_mut().map(|job| (job.is_plain(), |tx: &Transaction<'_>| job.run(tx))));
+        (company, patience) = (jobs.len(), store.last_sync());
         for job in jobs {
             job.finish(committed.clone());
         }
-        if let Some(answer) = closing {
+        if !closing.is_empty() {
             drop(store);
-            let _gone = answer.send(());
+            closing.into_iter().for_each(|answer| {
+                let _gone = answer.send(());
+            });
             return;
         }
     }
@@ -233,6 +278,8 @@ fn serve(mut store: Store, queue: &mut mpsc::Receiver<Command>) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::{Direction, VoucherKey, VoucherRow};
+    use symbolon_primitives::{Address, Amount, Lane, OrderDigest, Signature, Timestamp};
 
     #[tokio::test]
     async fn sym_24_transactions_that_share_a_sync_fail_alone() {
@@ -262,6 +309,83 @@ mod tests {
         // The folder is free, and everything is there.
         let again = Store::open(dir.path()).unwrap();
         assert_eq!(again.view().records("n", None, 1000).unwrap().len(), 428);
+    }
+
+    fn row(channel: u16, total: u64, signature: u8) -> VoucherRow {
+        let [high, low] = channel.to_be_bytes();
+        let mut payer = [0; 20];
+        payer[..2].copy_from_slice(&[high, low]);
+        VoucherRow {
+            key: VoucherKey {
+                direction: Direction::Issued,
+                payer: Address::from(payer),
+                payee: Address::ZERO,
+                lane: Lane::default(),
+                epoch: 0,
+            },
+            cumulative: Amount::from_u64(total),
+            signature: Signature::from_bytes([signature; 64]),
+            order: (channel % 2 == 0).then(|| OrderDigest::from_bytes([signature; 32])),
+            created_at: Timestamp(1),
+        }
+    }
+
+    #[tokio::test]
+    async fn l2_a_voucher_that_is_refused_leaves_nothing_of_its_list_and_all_of_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StoreHandle::open(dir.path()).await.unwrap();
+        let list = |channel: u16, total, signature| {
+            vec![
+                Write::put("before", channel.to_be_bytes(), [signature]),
+                Write::PutVoucher(row(channel, total, signature)),
+                Write::put("after", channel.to_be_bytes(), [signature]),
+            ]
+        };
+        let mut refused = 0;
+        // What stands, what is below it, what is beside it, what is above, and the same once more.
+        for (total, signature) in [(10, 1), (5, 2), (10, 3), (11, 4), (11, 4)] {
+            let tasks: Vec<_> = (0..300_u16)
+                .map(|channel| {
+                    // Every seventh channel does all of it, the others only what stands.
+                    let writes = if channel % 7 == 0 { list(channel, total, signature) } else { list(channel, 10, 1) };
+                    let store = store.clone();
+                    tokio::spawn(async move { store.write(writes).await })
+                })
+                .collect();
+            for (channel, task) in (0..).zip(tasks) {
+                let answer = task.await.unwrap();
+                let bad = channel % 7 == 0 && matches!(signature, 2 | 3);
+                refused += u32::from(bad);
+                assert_eq!(answer.is_err(), bad, "{channel}: {answer:?}");
+                let stands = if channel % 7 != 0 || signature < 4 { (10, 1) } else { (11, 4) };
+                let best = store.read(|view| view.best_voucher(&row(channel, 0, 0).key)).unwrap().unwrap();
+                assert_eq!(best, row(channel, stands.0, stands.1));
+                for kind in ["before", "after"] {
+                    let record = store.read(|view| view.record(kind, &u16::to_be_bytes(channel))).unwrap();
+                    assert_eq!(record, Some(vec![stands.1]), "{kind} {channel}");
+                }
+            }
+        }
+        assert_eq!(refused, 2 * 43);
+        assert!(!store.is_read_only());
+    }
+
+    #[test]
+    fn l2_canary_a_list_that_is_refused_in_its_middle_takes_its_group_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(dir.path()).unwrap();
+        // It says that nothing is written when it is refused, and writes first.
+        let one = |tx: &Transaction<'_>| tx.apply(&Write::put("one", [1], [1])).is_ok();
+        let half = |tx: &Transaction<'_>| {
+            tx.apply(&Write::put("half", [1], [1])).unwrap();
+            false
+        };
+        let jobs: [(bool, &dyn Fn(&Transaction<'_>) -> bool); 2] = [(true, &one), (true, &half)];
+        assert!(matches!(store.group(jobs.into_iter()), Err(StoreError::HalfRefused)));
+        let jobs: [(bool, &dyn Fn(&Transaction<'_>) -> bool); 2] = [(true, &one), (false, &half)];
+        store.group(jobs.into_iter()).unwrap();
+        assert_eq!(store.view().record("one", &[1]).unwrap(), Some(vec![1]));
+        assert_eq!(store.view().record("half", &[1]).unwrap(), None);
     }
 
     #[tokio::test]

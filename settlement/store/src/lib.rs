@@ -11,6 +11,10 @@
 //! of a voucher never falls (SYM-24, L2), one total has one signature, and a
 //! provider has one Commit for an order (SYM-22).
 //!
+//! An epoch of a channel is one row, its best voucher, raised in place; a lower
+//! one is remembered only where it paid an order. So a voucher costs one
+//! statement, and its guards look at the row they guard and no other.
+//!
 //! After an error of the disk the store refuses every further write until it
 //! is opened again (N12): whoever needs a write before it signs stops signing,
 //! while reads, and with them claims, go on. A file that is damaged or cannot
@@ -31,6 +35,7 @@ mod lock;
 mod look;
 mod open;
 mod points;
+mod queue;
 mod rescue;
 mod rows;
 mod schema;

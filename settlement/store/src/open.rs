@@ -24,8 +24,10 @@ const LOG: &str = "symbolon.db-wal";
 
 /// How long a statement waits for a reader.
 const BUSY: Duration = Duration::from_secs(5);
+/// More than there are statements in this crate: each is parsed once.
+const STATEMENTS: usize = 64;
 /// Steps of SQLite between two looks at the clock.
-const STEPS: i32 = 10_000;
+const STEPS: i32 = 1_000;
 
 /// An opened file.
 pub(crate) struct Opened {
@@ -116,6 +118,7 @@ pub(crate) fn writer(path: &Path) -> Result<Connection, StoreError> {
         | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(BUSY)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
     conn.execute_batch(
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
@@ -131,6 +134,7 @@ pub(crate) fn reader(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(BUSY)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
     conn.execute_batch("PRAGMA query_only = ON; PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF;")?;
     Ok(conn)
 }
@@ -153,7 +157,7 @@ fn check(conn: &mut Connection, within: Duration) -> Result<Checked, StoreError>
 }
 
 fn check_tables(conn: &Connection) -> Result<(), StoreError> {
-    const FIRST: [&str; 4] = ["restores", "cleared_epochs", "vouchers", "tx_intents"];
+    const FIRST: [&str; 5] = ["restores", "cleared_epochs", "best_vouchers", "vouchers", "tx_intents"];
     let mut tables: Vec<String> = conn
         .prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?
         .query_map([], |row| row.get(0))?

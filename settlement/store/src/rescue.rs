@@ -23,9 +23,10 @@ struct Table {
     before: &'static str,
 }
 
-const TABLES: [Table; 7] = [
+const TABLES: [Table; 8] = [
     Table { name: "restores", key: "generation", jump: "generation", before: "1" },
     Table { name: "cleared_epochs", key: "generation, payer, payee, lane, epoch", jump: "payer", before: "generation" },
+    Table { name: "best_vouchers", key: "direction, payer, payee, lane, epoch", jump: "payer", before: "direction" },
     Table {
         name: "vouchers",
         key: "direction, payer, payee, lane, epoch, cumulative",
@@ -71,6 +72,16 @@ pub(crate) fn rescue(damaged: &Path, place: &Path) -> Result<PathBuf, StoreError
         let places = vec!["?"; key.len()].join(", ");
         tx.execute(&format!("DELETE FROM {table} WHERE ({columns}) = ({places})"), params_from_iter(key))?;
     }
+    // A voucher that paid an order stands in two tables, and in an older schema only in the second.
+    tx.execute_batch(
+        "INSERT INTO best_vouchers
+             SELECT direction, payer, payee, lane, epoch, max(cumulative), signature, order_digest, created_at, sum
+             FROM vouchers GROUP BY direction, payer, payee, lane, epoch
+             ON CONFLICT DO UPDATE SET
+                 cumulative = excluded.cumulative, signature = excluded.signature,
+                 order_digest = excluded.order_digest, created_at = excluded.created_at, sum = excluded.sum
+             WHERE excluded.cumulative > best_vouchers.cumulative",
+    )?;
     // Attempts whose intent is lost hang in the air.
     tx.execute_batch("DELETE FROM tx_attempts WHERE id NOT IN (SELECT id FROM tx_intents)")?;
     tx.execute_batch("DELETE FROM cleared_epochs WHERE generation NOT IN (SELECT generation FROM restores)")?;
@@ -106,7 +117,7 @@ fn copy(from: &Connection, to: &Connection, table: &Table) -> Result<(), StoreEr
         .query_map([], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     let mut heads = heads;
-    if *name == "vouchers" {
+    if name.ends_with("vouchers") {
         heads = vec![Value::Integer(0), Value::Integer(1)];
     }
     for head in heads {

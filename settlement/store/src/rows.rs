@@ -225,7 +225,8 @@ pub enum Write {
         /// Which one of it.
         id: Vec<u8>,
     },
-    /// Stores a voucher. Storing the same one again does nothing.
+    /// Stores a voucher as the best of its epoch, and, where it pays an order, for as long as that is
+    /// to be known. Storing the same one again does nothing.
     ///
     /// # Safety of funds
     /// An issued voucher must be stored before it is sent, a received one

@@ -137,6 +137,75 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     )
     BEGIN SELECT RAISE(ABORT, 'a restored payer promises only where it was cleared'); END;
     ",
+    "
+    -- What an epoch is worth: one row, raised in place. A voucher costs one look at its own row and no other.
+    CREATE TABLE best_vouchers (
+        direction INTEGER NOT NULL CHECK (direction IN (0, 1)),
+        payer BLOB NOT NULL CHECK (length(payer) = 20),
+        payee BLOB NOT NULL CHECK (length(payee) = 20),
+        lane BLOB NOT NULL CHECK (length(lane) = 32),
+        epoch INTEGER NOT NULL CHECK (epoch BETWEEN 0 AND 16777215),
+        cumulative BLOB NOT NULL CHECK (length(cumulative) = 12),
+        signature BLOB NOT NULL CHECK (length(signature) = 64),
+        order_digest BLOB CHECK (length(order_digest) = 32),
+        created_at INTEGER NOT NULL,
+        sum INTEGER,
+        PRIMARY KEY (direction, payer, payee, lane, epoch)
+    ) STRICT, WITHOUT ROWID;
+
+    -- SQLite takes the other columns from the row that has the maximum.
+    INSERT INTO best_vouchers
+        SELECT direction, payer, payee, lane, epoch, max(cumulative), signature, order_digest, created_at, sum
+        FROM vouchers GROUP BY direction, payer, payee, lane, epoch;
+
+    -- From here on `vouchers` tells which voucher paid which order. What is owed and promised stands above.
+    DROP TRIGGER voucher_total_never_falls;
+    DROP TRIGGER best_voucher_stays;
+    DROP TRIGGER restored_payer_promises_only_where_cleared;
+
+    CREATE TRIGGER voucher_is_not_replaced BEFORE INSERT ON vouchers
+    WHEN EXISTS (
+        SELECT 1 FROM vouchers v
+        WHERE v.direction = NEW.direction AND v.payer = NEW.payer AND v.payee = NEW.payee
+          AND v.lane = NEW.lane AND v.epoch = NEW.epoch AND v.cumulative = NEW.cumulative
+    )
+    BEGIN SELECT RAISE(ABORT, 'vouchers do not change'); END;
+
+    -- One row an epoch, and none in place of another.
+    CREATE TRIGGER best_voucher_is_raised_not_replaced BEFORE INSERT ON best_vouchers
+    WHEN EXISTS (
+        SELECT 1 FROM best_vouchers b
+        WHERE b.direction = NEW.direction AND b.payer = NEW.payer AND b.payee = NEW.payee
+          AND b.lane = NEW.lane AND b.epoch = NEW.epoch
+    )
+    BEGIN SELECT RAISE(ABORT, 'the best voucher of an epoch is raised, not replaced'); END;
+
+    CREATE TRIGGER best_voucher_stays_in_its_epoch
+    BEFORE UPDATE OF direction, payer, payee, lane, epoch ON best_vouchers
+    BEGIN SELECT RAISE(ABORT, 'a voucher stays in its epoch'); END;
+
+    CREATE TRIGGER best_voucher_stays BEFORE DELETE ON best_vouchers
+    BEGIN SELECT RAISE(ABORT, 'the best voucher of an epoch stays'); END;
+
+    CREATE TRIGGER restored_payer_promises_only_where_cleared BEFORE INSERT ON best_vouchers
+    WHEN NEW.direction = 0 AND EXISTS (SELECT 1 FROM restores) AND NOT EXISTS (
+        SELECT 1 FROM cleared_epochs c
+        WHERE c.generation = (SELECT max(generation) FROM restores)
+          AND c.payer = NEW.payer AND c.payee = NEW.payee AND c.lane = NEW.lane AND c.epoch = NEW.epoch
+          AND c.floor <= NEW.cumulative
+    )
+    BEGIN SELECT RAISE(ABORT, 'a restored payer promises only where it was cleared'); END;
+
+    -- Both rules in one trigger: each costs every voucher. Afterwards, for before it the row would be sought twice.
+    CREATE TRIGGER best_voucher_only_rises AFTER UPDATE ON best_vouchers
+    WHEN NEW.cumulative <= OLD.cumulative OR NEW.direction = 0 AND EXISTS (SELECT 1 FROM restores) AND NOT EXISTS (
+        SELECT 1 FROM cleared_epochs c
+        WHERE c.generation = (SELECT max(generation) FROM restores)
+          AND c.payer = NEW.payer AND c.payee = NEW.payee AND c.lane = NEW.lane AND c.epoch = NEW.epoch
+          AND c.floor <= NEW.cumulative
+    )
+    BEGIN SELECT RAISE(ABORT, 'voucher total must rise, in a restored store from where it was cleared'); END;
+    ",
 ];
 
 /// The first schema whose rows have sums.
@@ -144,8 +213,8 @@ pub(crate) const SUMS: u32 = 3;
 
 /// The schema this program writes.
 pub const SCHEMA_VERSION: u32 = {
-    assert!(MIGRATIONS.len() == 3, "a new migration moves this number");
-    3
+    assert!(MIGRATIONS.len() == 4, "a new migration moves this number");
+    4
 };
 
 /// Whether the file is of this program and of a schema it knows; answers the schema.

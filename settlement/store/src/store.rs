@@ -13,7 +13,7 @@ use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Limits of a store.
@@ -51,17 +51,11 @@ pub struct Store {
     faults: Arc<Faults>,
     checked: Checked,
     touched: RefCell<BTreeSet<WriteKind>>,
+    last_sync: Duration,
     witness: Option<Arc<dyn Witness>>,
     /// Where a copy of a store lies that cannot be used in its place.
     _stand_in: Option<tempfile::TempDir>,
     _lock: FolderLock,
-}
-
-/// What becomes of the transaction after a job.
-pub(crate) enum More {
-    Keep,
-    Undo,
-    Done,
 }
 
 impl Store {
@@ -109,7 +103,8 @@ impl Store {
             faults.seen(error);
         }
         let touched = RefCell::default();
-        Ok(Self { conn, path, faults, checked, touched, witness, _stand_in: stand_in, _lock: lock })
+        let last_sync = Duration::ZERO;
+        Ok(Self { conn, path, faults, checked, touched, last_sync, witness, _stand_in: stand_in, _lock: lock })
     }
 
     /// The stored state.
@@ -159,34 +154,53 @@ impl Store {
         self.touched.borrow_mut().clear();
         let begun = self.conn.transaction_with_behavior(TransactionBehavior::Immediate);
         let tx = begun.map_err(|error| faults.seen(error.into()))?;
-        let value = body(&Transaction { conn: &tx, faults: &faults, touched: &self.touched })?;
+        let value = body(&Transaction::new(&tx, &faults, &self.touched))?;
         // The disk may have failed inside, whatever `body` made of it.
         faults.refuse()?;
         pass(self.witness.as_ref(), &self.touched, Moment::Staged);
+        let began = Instant::now();
         faults.note(|| Ok(tx.commit()?))?;
+        self.last_sync = began.elapsed();
         pass(self.witness.as_ref(), &self.touched, Moment::Durable);
         Ok(value)
     }
 
-    /// Runs jobs in one transaction until one says [`More::Done`], each behind
-    /// its own savepoint: a job that is undone leaves the others alone.
-    pub(crate) fn group(&mut self, mut each: impl FnMut(&Transaction<'_>) -> More) -> Result<(), StoreError> {
+    /// Runs jobs in one transaction, each of which answers whether it stands. One that does not
+    /// leaves the others alone: it is undone, except where a job says beforehand that it has
+    /// written nothing then, which saves it a savepoint.
+    pub(crate) fn group<J>(&mut self, jobs: impl Iterator<Item = (bool, J)>) -> Result<(), StoreError>
+    where
+        J: FnOnce(&Transaction<'_>) -> bool,
+    {
         self.transaction(|tx| {
-            loop {
-                tx.batch("SAVEPOINT job")?;
-                let more = each(tx);
-                if tx.conn.is_autocommit() {
-                    // SQLite gave the whole transaction up.
+            for (plain, job) in jobs {
+                let before = tx.changes();
+                if !plain {
+                    tx.savepoint("SAVEPOINT job")?;
+                }
+                let stands = job(tx);
+                if tx.is_lost() {
                     return Err(StoreError::ReadOnly);
                 }
-                tx.faults.refuse()?;
-                match more {
-                    More::Keep => tx.batch("RELEASE job")?,
-                    More::Undo => tx.batch("ROLLBACK TO job; RELEASE job")?,
-                    More::Done => return tx.batch("RELEASE job"),
+                if plain {
+                    if !stands && tx.changes() != before {
+                        // It was not what it said: nothing of the group may stand.
+                        return Err(StoreError::HalfRefused);
+                    }
+                } else {
+                    if !stands {
+                        tx.savepoint("ROLLBACK TO job")?;
+                    }
+                    tx.savepoint("RELEASE job")?;
                 }
             }
+            Ok(())
         })
+    }
+
+    /// How long the last commit took, most of it the disk.
+    pub(crate) const fn last_sync(&self) -> Duration {
+        self.last_sync
     }
 
     pub(crate) fn faults(&self) -> Arc<Faults> {

@@ -6,22 +6,47 @@ use crate::{
     faults::Faults,
     points::WriteKind,
     sum::{record_sum, voucher_sum},
-    view::int,
+    view::{columns, int},
 };
-use rusqlite::{Connection, params};
+use rusqlite::{CachedStatement, Connection, ErrorCode, ToSql, params};
 use std::{cell::RefCell, collections::BTreeSet};
 use symbolon_primitives::{Amount, B256, Timestamp};
 
 /// One atomic, durable write under way.
-#[derive(Debug)]
 pub struct Transaction<'s> {
-    pub(crate) conn: &'s Connection,
-    pub(crate) faults: &'s Faults,
+    conn: &'s Connection,
+    faults: &'s Faults,
     /// What it has done so far.
-    pub(crate) touched: &'s RefCell<BTreeSet<WriteKind>>,
+    touched: &'s RefCell<BTreeSet<WriteKind>>,
+    /// The statement that raises a voucher, found once for all of a group.
+    raise: RefCell<Option<CachedStatement<'s>>>,
+}
+
+impl core::fmt::Debug for Transaction<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Transaction").field("touched", &self.touched).finish_non_exhaustive()
+    }
 }
 
 impl<'s> Transaction<'s> {
+    pub(crate) const fn new(
+        conn: &'s Connection,
+        faults: &'s Faults,
+        touched: &'s RefCell<BTreeSet<WriteKind>>,
+    ) -> Self {
+        Self { conn, faults, touched, raise: RefCell::new(None) }
+    }
+
+    /// How many rows were ever changed through this connection.
+    pub(crate) fn changes(&self) -> u64 {
+        self.conn.total_changes()
+    }
+
+    /// Whether SQLite gave the whole transaction up, or the disk failed inside.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.conn.is_autocommit() || self.faults.first().is_some()
+    }
+
     /// The state as this transaction sees it, its own writes included.
     #[must_use]
     pub fn view(&self) -> View<'s> {
@@ -62,8 +87,30 @@ impl<'s> Transaction<'s> {
         })
     }
 
-    pub(crate) fn batch(&self, sql: &str) -> Result<(), StoreError> {
-        self.faults.note(|| Ok(self.conn.execute_batch(sql)?))
+    /// Whether a list that is refused has written nothing, if the voucher in it comes first: only a
+    /// voucher can be refused, and there is one at most.
+    pub(crate) fn is_plain(writes: &[Write]) -> bool {
+        let mut vouchers = 0_u8;
+        writes.iter().all(|write| match write {
+            Write::PutVoucher(_) => {
+                vouchers = vouchers.saturating_add(1);
+                vouchers == 1
+            }
+            Write::PutRecord { kind, id, bytes } => record_limits(kind, id, bytes).is_ok(),
+            Write::DeleteRecord { .. } => true,
+            _ => false,
+        })
+    }
+
+    /// Adds every write of a list that is plain, the voucher first.
+    pub(crate) fn apply_plain(&self, writes: &[Write]) -> Result<(), StoreError> {
+        let is_voucher = |write: &&Write| matches!(write, Write::PutVoucher(_));
+        let (first, rest) = (writes.iter().filter(is_voucher), writes.iter().filter(|write| !is_voucher(write)));
+        first.chain(rest).try_for_each(|write| self.apply(write))
+    }
+
+    pub(crate) fn savepoint(&self, sql: &str) -> Result<(), StoreError> {
+        self.faults.note(|| self.run(sql, []))
     }
 
     fn run(&self, sql: &str, params: impl rusqlite::Params) -> Result<(), StoreError> {
@@ -72,9 +119,7 @@ impl<'s> Transaction<'s> {
     }
 
     fn put_record(&self, kind: &str, id: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
-        limit("a kind", kind.len(), MAX_NAME_BYTES)?;
-        limit("an id", id.len(), MAX_NAME_BYTES)?;
-        limit("a record", bytes.len(), MAX_RECORD_BYTES)?;
+        record_limits(kind, id, bytes)?;
         self.run(
             "INSERT INTO records (kind, id, bytes, sum) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (kind, id) DO UPDATE SET bytes = excluded.bytes, sum = excluded.sum",
@@ -82,8 +127,57 @@ impl<'s> Transaction<'s> {
         )
     }
 
+    /// Raises the epoch's row. Nothing is asked first: the guards are the database's, and what a
+    /// refusal means is found out when there is one.
     fn put_voucher(&self, row: &VoucherRow) -> Result<(), StoreError> {
         let VoucherRow { key, cumulative, signature, order, created_at } = row;
+        let (direction, payer, payee, lane, epoch) = columns(key);
+        let (total, signature) = (cumulative.to_be_bytes12(), signature.as_bytes());
+        let order = order.as_ref().map(|order| order.as_bytes());
+        let (created_at, sum) = (int("a time", created_at.0)?, voucher_sum(row));
+        let values = params![direction, payer, payee, lane, epoch, total, signature, order, created_at, sum];
+        match self.raise(values)? {
+            Ok(0) => {
+                let first = "INSERT INTO best_vouchers
+                         (direction, payer, payee, lane, epoch, cumulative, signature, order_digest, created_at, sum)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+                if let Err(refused) = self.conn.prepare_cached(first)?.execute(values) {
+                    return self.why_refused(row, refused);
+                }
+            }
+            Ok(_) => {}
+            Err(refused) => return self.why_refused(row, refused),
+        }
+        if order.is_some() {
+            // Which voucher paid which order stays known when a higher one stands.
+            self.run(
+                "INSERT INTO vouchers
+                     (direction, payer, payee, lane, epoch, cumulative, signature, order_digest, created_at, sum)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                values,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn raise(&self, values: &[&dyn ToSql]) -> Result<rusqlite::Result<usize>, StoreError> {
+        let mut raise = self.raise.borrow_mut();
+        let statement = match raise.as_mut() {
+            Some(statement) => statement,
+            None => raise.insert(self.conn.prepare_cached(
+                "UPDATE best_vouchers SET cumulative = ?6, signature = ?7, order_digest = ?8, created_at = ?9, sum = ?10
+                 WHERE direction = ?1 AND payer = ?2 AND payee = ?3 AND lane = ?4 AND epoch = ?5",
+            )?),
+        };
+        Ok(statement.execute(values))
+    }
+
+    /// What a guard's refusal of a voucher means: nothing when it is stored already.
+    fn why_refused(&self, row: &VoucherRow, refused: rusqlite::Error) -> Result<(), StoreError> {
+        if refused.sqlite_error_code() != Some(ErrorCode::ConstraintViolation) {
+            return Err(refused.into());
+        }
+        let VoucherRow { key, cumulative, signature, .. } = row;
         if key.direction == Direction::Issued {
             let VoucherKey { payer, payee, lane, epoch, .. } = *key;
             let floor = self.promise(&PayerEpoch { payer, payee, lane, epoch })?;
@@ -91,36 +185,20 @@ impl<'s> Transaction<'s> {
                 return Err(StoreError::VoucherBelow { have: floor, offered: *cumulative });
             }
         }
-        if let Some(best) = self.view().best_voucher(key)? {
-            if *cumulative < best.cumulative {
-                return Err(StoreError::VoucherBelow { have: best.cumulative, offered: *cumulative });
+        match self.view().best_voucher(key)? {
+            Some(best) if *cumulative < best.cumulative => {
+                Err(StoreError::VoucherBelow { have: best.cumulative, offered: *cumulative })
             }
-            if *cumulative == best.cumulative {
-                // Either signature of a received total claims the same money.
-                return if key.direction == Direction::Issued && *signature != best.signature {
+            // Either signature of a received total claims the same money.
+            Some(best) if *cumulative == best.cumulative => {
+                if key.direction == Direction::Issued && *signature != best.signature {
                     Err(StoreError::VoucherConflict { cumulative: *cumulative })
                 } else {
                     Ok(())
-                };
+                }
             }
+            _ => Err(refused.into()),
         }
-        self.run(
-            "INSERT INTO vouchers
-                 (direction, payer, payee, lane, epoch, cumulative, signature, order_digest, created_at, sum)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-            params![
-                key.direction.code(),
-                key.payer.as_slice(),
-                key.payee.as_slice(),
-                key.lane.word().as_slice(),
-                key.epoch,
-                cumulative.to_be_bytes12(),
-                signature.as_bytes(),
-                order.as_ref().map(|order| order.as_bytes().as_slice()),
-                int("a time", created_at.0)?,
-                voucher_sum(row)
-            ],
-        )
     }
 
     /// The least total that may be promised in an epoch.
@@ -157,17 +235,11 @@ impl<'s> Transaction<'s> {
 
     fn prune_vouchers(&self, key: &VoucherKey) -> Result<(), StoreError> {
         let Some(best) = self.view().best_voucher(key)? else { return Ok(()) };
+        let (direction, payer, payee, lane, epoch) = columns(key);
         self.run(
             "DELETE FROM vouchers WHERE direction = ?1 AND payer = ?2 AND payee = ?3 AND lane = ?4 AND epoch = ?5
              AND cumulative < ?6",
-            params![
-                key.direction.code(),
-                key.payer.as_slice(),
-                key.payee.as_slice(),
-                key.lane.word().as_slice(),
-                key.epoch,
-                best.cumulative.to_be_bytes12()
-            ],
+            params![direction, payer, payee, lane, epoch, best.cumulative.to_be_bytes12()],
         )
     }
 
@@ -267,6 +339,12 @@ impl<'s> Transaction<'s> {
             ),
         }
     }
+}
+
+fn record_limits(kind: &str, id: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
+    limit("a kind", kind.len(), MAX_NAME_BYTES)?;
+    limit("an id", id.len(), MAX_NAME_BYTES)?;
+    limit("a record", bytes.len(), MAX_RECORD_BYTES)
 }
 
 fn limit(what: &'static str, have: usize, limit: usize) -> Result<(), StoreError> {

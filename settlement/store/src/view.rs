@@ -10,7 +10,7 @@ use crate::{
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
-use symbolon_primitives::{Address, Amount, B256, Lane, OrderDigest, Seal, Signature, Timestamp};
+use symbolon_primitives::{Address, Amount, B256, Epoch, Lane, OrderDigest, Seal, Signature, Timestamp};
 
 /// A window on the stored state.
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +58,24 @@ fn amount(table: &'static str, bytes: &[u8]) -> Result<Amount, StoreError> {
     Amount::new(base).map_err(|_| StoreError::BadRow { table })
 }
 
-const VOUCHER: &str = "direction, payer, payee, lane, epoch, cumulative, signature, order_digest, created_at, sum";
-const RECORD: &str = "id, bytes, sum";
+/// The columns of a voucher, and of a record: of one text with the rest of a statement.
+macro_rules! select {
+    (voucher $rest:literal) => {
+        concat!(
+            "SELECT direction, payer, payee, lane, epoch, cumulative, signature, order_digest, created_at, sum ",
+            $rest
+        )
+    };
+    (record $rest:literal) => {
+        concat!("SELECT id, bytes, sum FROM records ", $rest)
+    };
+}
+
+/// The columns of an epoch's key.
+pub(crate) fn columns(key: &VoucherKey) -> (i64, &[u8], &[u8], [u8; 32], Epoch) {
+    let VoucherKey { direction, payer, payee, lane, epoch } = key;
+    (direction.code(), payer.as_slice(), payee.as_slice(), lane.word().0, *epoch)
+}
 
 struct RawRecord {
     record: Record,
@@ -142,11 +158,19 @@ pub(crate) fn rotten_rows(
     conn: &Connection,
     mut each: impl FnMut(&'static str, Vec<rusqlite::types::Value>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let mut read = conn.prepare(&format!("SELECT {VOUCHER} FROM vouchers"))?;
-    let mut rows = read.query([])?;
-    while let Some(row) = rows.next()? {
-        if RawVoucher::read(row)?.typed().is_err() {
-            each("vouchers", (0..6).map(|column| row.get(column)).collect::<Result<_, _>>()?)?;
+    // In a file of an older schema one of them is not there yet.
+    for (table, key, sql) in
+        [("best_vouchers", 5, select!(voucher "FROM best_vouchers")), ("vouchers", 6, select!(voucher "FROM vouchers"))]
+    {
+        if !conn.table_exists::<&str>(None, table)? {
+            continue;
+        }
+        let mut read = conn.prepare(sql)?;
+        let mut rows = read.query([])?;
+        while let Some(row) = rows.next()? {
+            if RawVoucher::read(row)?.typed().is_err() {
+                each(table, (0..key).map(|column| row.get(column)).collect::<Result<_, _>>()?)?;
+            }
         }
     }
     let mut read = conn.prepare("SELECT kind, id, bytes, sum FROM records WHERE sum IS NOT NULL")?;
@@ -182,8 +206,7 @@ impl<'c> View<'c> {
     /// [`StoreError`] when the disk or the database fails.
     pub fn record(&self, kind: &str, id: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.faults.note(|| {
-            let mut read =
-                self.conn.prepare_cached(&format!("SELECT {RECORD} FROM records WHERE kind = ?1 AND id = ?2"))?;
+            let mut read = self.conn.prepare_cached(select!(record "WHERE kind = ?1 AND id = ?2"))?;
             let raw = read.query_row(params![kind, id], RawRecord::read).optional()?;
             raw.map(|raw| Ok(raw.checked(kind)?.bytes)).transpose()
         })
@@ -195,9 +218,9 @@ impl<'c> View<'c> {
     /// [`StoreError`] when the disk or the database fails.
     pub fn records(&self, kind: &str, after: Option<&[u8]>, limit: u32) -> Result<Vec<Record>, StoreError> {
         self.faults.note(|| {
-            let mut read = self.conn.prepare_cached(&format!(
-                "SELECT {RECORD} FROM records WHERE kind = ?1 AND (?2 IS NULL OR id > ?2) ORDER BY id LIMIT ?3"
-            ))?;
+            let mut read = self
+                .conn
+                .prepare_cached(select!(record "WHERE kind = ?1 AND (?2 IS NULL OR id > ?2) ORDER BY id LIMIT ?3"))?;
             let rows = read.query_map(params![kind, after, limit], RawRecord::read)?;
             rows.map(|raw| raw?.checked(kind)).collect()
         })
@@ -213,10 +236,7 @@ impl<'c> View<'c> {
         mut each: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let sql = |error: rusqlite::Error| E::from(self.faults.seen(error.into()));
-        let mut read = self
-            .conn
-            .prepare_cached(&format!("SELECT {RECORD} FROM records WHERE kind = ?1 ORDER BY id"))
-            .map_err(sql)?;
+        let mut read = self.conn.prepare_cached(select!(record "WHERE kind = ?1 ORDER BY id")).map_err(sql)?;
         let mut rows = read.query(params![kind]).map_err(sql)?;
         while let Some(row) = rows.next().map_err(sql)? {
             let raw = RawRecord::read(row).map_err(sql)?;
@@ -231,60 +251,60 @@ impl<'c> View<'c> {
     /// # Errors
     /// [`StoreError`] when the disk or the database fails.
     pub fn best_voucher(&self, key: &VoucherKey) -> Result<Option<VoucherRow>, StoreError> {
-        Ok(self.vouchers(key, 1)?.pop())
+        self.faults.note(|| {
+            let mut read = self.conn.prepare_cached(select!(voucher
+                "FROM best_vouchers
+                 WHERE direction = ?1 AND payer = ?2 AND payee = ?3 AND lane = ?4 AND epoch = ?5"
+            ))?;
+            let (direction, payer, payee, lane, epoch) = columns(key);
+            let found = read.query_row(params![direction, payer, payee, lane, epoch], RawVoucher::read).optional()?;
+            found.map(RawVoucher::typed).transpose()
+        })
     }
 
-    /// Up to `limit` vouchers of an epoch, highest first.
+    /// Up to `limit` vouchers of an epoch, highest first: the best one, and before it those that pay an order.
     ///
     /// # Errors
     /// [`StoreError`] when the disk or the database fails.
     pub fn vouchers(&self, key: &VoucherKey, limit: u32) -> Result<Vec<VoucherRow>, StoreError> {
+        let Some(best) = self.best_voucher(key)? else { return Ok(Vec::new()) };
+        let below = limit.saturating_sub(1);
         self.faults.note(|| {
-            let mut read = self.conn.prepare_cached(&format!(
-                "SELECT {VOUCHER} FROM vouchers
-                 WHERE direction = ?1 AND payer = ?2 AND payee = ?3 AND lane = ?4 AND epoch = ?5
-                 ORDER BY cumulative DESC LIMIT ?6"
+            let mut read = self.conn.prepare_cached(select!(voucher
+                "FROM vouchers
+                 WHERE direction = ?1 AND payer = ?2 AND payee = ?3 AND lane = ?4 AND epoch = ?5 AND cumulative < ?6
+                 ORDER BY cumulative DESC LIMIT ?7"
             ))?;
-            let rows = read.query_map(
-                params![
-                    key.direction.code(),
-                    key.payer.as_slice(),
-                    key.payee.as_slice(),
-                    key.lane.word().as_slice(),
-                    key.epoch,
-                    limit
-                ],
-                RawVoucher::read,
-            )?;
-            rows.map(|raw| raw?.typed()).collect()
+            let (direction, payer, payee, lane, epoch) = columns(key);
+            let best_total = best.cumulative.to_be_bytes12();
+            let params = params![direction, payer, payee, lane, epoch, best_total, below];
+            let rows = read.query_map(params, RawVoucher::read)?;
+            let mut found: Vec<VoucherRow> = (limit > 0).then_some(best).into_iter().collect();
+            for raw in rows {
+                found.push(raw?.typed()?);
+            }
+            Ok(found)
         })
     }
 
-    /// The lowest voucher of an epoch with at least this total.
+    /// The lowest voucher of an epoch with at least this total: of those that pay an order, else the best one.
     ///
     /// # Errors
     /// [`StoreError`] when the disk or the database fails.
     pub fn voucher_covering(&self, key: &VoucherKey, total: Amount) -> Result<Option<VoucherRow>, StoreError> {
+        let Some(best) = self.best_voucher(key)?.filter(|best| best.cumulative >= total) else { return Ok(None) };
         self.faults.note(|| {
-            let mut read = self.conn.prepare_cached(&format!(
-                "SELECT {VOUCHER} FROM vouchers
-                 WHERE direction = ?1 AND payer = ?2 AND payee = ?3 AND lane = ?4 AND epoch = ?5 AND cumulative >= ?6
+            let mut read = self.conn.prepare_cached(select!(voucher
+                "FROM vouchers
+                 WHERE direction = ?1 AND payer = ?2 AND payee = ?3 AND lane = ?4 AND epoch = ?5
+                   AND cumulative >= ?6 AND cumulative < ?7
                  ORDER BY cumulative LIMIT 1"
             ))?;
-            let found = read
-                .query_row(
-                    params![
-                        key.direction.code(),
-                        key.payer.as_slice(),
-                        key.payee.as_slice(),
-                        key.lane.word().as_slice(),
-                        key.epoch,
-                        total.to_be_bytes12()
-                    ],
-                    RawVoucher::read,
-                )
-                .optional()?;
-            found.map(RawVoucher::typed).transpose()
+            let (direction, payer, payee, lane, epoch) = columns(key);
+            let (least, most) = (total.to_be_bytes12(), best.cumulative.to_be_bytes12());
+            let params = params![direction, payer, payee, lane, epoch, least, most];
+            let found = read.query_row(params, RawVoucher::read).optional()?;
+            found.map_or(Ok(Some(best)), |raw| raw.typed().map(Some))
         })
     }
 
@@ -294,11 +314,9 @@ impl<'c> View<'c> {
     /// [`StoreError`] when the disk or the database fails.
     pub fn best_vouchers(&self, direction: Direction) -> Result<Vec<VoucherRow>, StoreError> {
         self.faults.note(|| {
-            // SQLite takes the other columns from the row that has the maximum.
-            let mut read = self.conn.prepare_cached(
-                "SELECT direction, payer, payee, lane, epoch, max(cumulative), signature, order_digest, created_at, sum
-                 FROM vouchers WHERE direction = ?1 GROUP BY payer, payee, lane, epoch ORDER BY payer, payee, lane, epoch",
-            )?;
+            let mut read = self.conn.prepare_cached(select!(voucher
+                "FROM best_vouchers WHERE direction = ?1 ORDER BY payer, payee, lane, epoch"
+            ))?;
             let rows = read.query_map(params![direction.code()], RawVoucher::read)?;
             rows.map(|raw| raw?.typed()).collect()
         })

@@ -23,18 +23,24 @@ fn begun(allocated: u64) -> (Desk, Hosting) {
 fn l5_l6_every_period_is_paid_before_it_begins_and_none_further() {
     let (mut desk, hosting) = begun(1_000);
     assert_eq!(desk.payee.serves_until(), Some(hosting.begin), "nothing is served before it is paid");
+    let (payer, payee) = (desk.payer.clone(), desk.payee.clone());
     for number in 1..=10_u32 {
         let due = 1_000 + u64::from(number - 1) * 100 - 20;
         assert_eq!(desk.payer.timer(), Some(Timestamp(due)));
         assert!(desk.pay(PayerInput::Timer, due - 1).unwrap().is_empty(), "L6: not earlier");
+        let before = desk.payer.clone();
         let effects = desk.pay(PayerInput::Timer, due).unwrap();
         let (paid, signed) = period_in(&effects).unwrap();
+        // L8: each voucher stands for its step, and the last for all since the snapshot.
+        assert!(desk.payer.is_kept_by(&before, &signed, None) && desk.payer.is_kept_by(&payer, &signed, None));
         assert_eq!(effects[..2], [Effect::Persist, Effect::Keep(signed)], "SYM-24");
         assert_eq!((paid, signed.voucher.cumulative), (number, amount(7 * u64::from(number))));
         assert!(desk.pay(PayerInput::Timer, due).unwrap().is_empty(), "once");
         let until = Timestamp(1_000 + u64::from(number) * 100);
         let serve = Effect::Serve { agreement: hosting.agreement, until };
+        let before = desk.payee.clone();
         let effects = desk.work(PayeeInput::Period(signed), due + 5).unwrap();
+        assert!(desk.payee.is_kept_by(&before, &signed) && desk.payee.is_kept_by(&payee, &signed), "L8");
         assert_eq!(effects, [Effect::Persist, Effect::Keep(signed), serve]);
         assert_eq!((desk.payee.serves_until(), desk.payee.timer()), (Some(until), Some(until)));
         assert!(desk.work(PayeeInput::Period(signed), due + 6).unwrap().is_empty(), "L7");

@@ -107,6 +107,11 @@ fn l2_a_voucher_total_never_falls() {
             let found = store.view().voucher_covering(&key(direction), Amount::from_u64(total)).unwrap();
             assert_eq!(found.map(|row| row.cumulative.get()), Some(covered.into()));
         }
+        // A voucher that pays no order is not told from a higher one.
+        let all = store.view().vouchers(&key(direction), 10).unwrap();
+        assert_eq!(all.iter().map(|row| row.cumulative.get()).last(), Some(0));
+        assert_eq!((all.len(), store.view().vouchers(&key(direction), 2).unwrap().len()), (7, 2));
+        assert!(store.view().vouchers(&key(direction), 0).unwrap().is_empty());
         // Another epoch, lane or direction is another ledger.
         let mut other = voucher(direction, 1, 1);
         other.key.epoch = 4;
@@ -139,22 +144,39 @@ fn l3_the_database_guards_itself_against_code_above_it() {
     let end = Write::FinishTx { id: plan(1).id, succeeded: false, outcome: None, at: Timestamp(2) };
     store.write(&[end]).unwrap();
     let conn = past(dir.path());
-    let lower = "INSERT OR REPLACE INTO vouchers SELECT direction, payer, payee, lane, epoch,
-        x'000000000000000000000004', signature, order_digest, created_at, sum FROM vouchers";
-    let same = "INSERT OR REPLACE INTO vouchers SELECT direction, payer, payee, lane, epoch,
-        cumulative, zeroblob(64), order_digest, created_at, sum FROM vouchers";
-    for sql in [
-        lower,
-        same,
+    let replace = |table: &str, total: &str, signature: &str| {
+        format!(
+            "INSERT OR REPLACE INTO {table} SELECT direction, payer, payee, lane, epoch,
+             {total}, {signature}, order_digest, created_at, sum FROM {table}"
+        )
+    };
+    let [lower, higher] = ["x'000000000000000000000004'", "x'000000000000000000000006'"];
+    let replacing = [
+        replace("best_vouchers", lower, "signature"),
+        replace("best_vouchers", "cumulative", "zeroblob(64)"),
+        replace("best_vouchers", higher, "signature"),
+        replace("vouchers", "cumulative", "zeroblob(64)"),
+        format!("UPDATE best_vouchers SET cumulative = {lower}"),
+        format!("UPDATE OR REPLACE best_vouchers SET cumulative = {lower}"),
+    ];
+    for sql in replacing.iter().map(String::as_str).chain([
+        "UPDATE best_vouchers SET cumulative = cumulative",
+        "UPDATE best_vouchers SET signature = zeroblob(64)",
+        "UPDATE best_vouchers SET epoch = epoch + 1, cumulative = x'000000000000000000000006'",
+        "DELETE FROM best_vouchers",
         "UPDATE vouchers SET cumulative = zeroblob(12)",
         "UPDATE vouchers SET signature = zeroblob(64)",
-        "DELETE FROM vouchers",
         "UPDATE commits SET seal = zeroblob(32)",
         "UPDATE tx_intents SET state = 0",
         "UPDATE tx_intents SET state = 7",
-    ] {
+    ]) {
         assert!(conn.execute_batch(sql).is_err(), "{sql}");
     }
+    // Which voucher paid which order may be forgotten, or made up: what is promised and owed stands elsewhere.
+    let forged = replace("vouchers", higher, "zeroblob(64)");
+    conn.execute_batch(&forged).unwrap();
+    assert_eq!(store.view().voucher_covering(&key(Direction::Issued), Amount::from_u64(6)).unwrap(), None);
+    conn.execute_batch("DELETE FROM vouchers").unwrap();
     assert_eq!(store.view().vouchers(&key(Direction::Issued), 9).unwrap(), vec![voucher(Direction::Issued, 5, 1)]);
 }
 

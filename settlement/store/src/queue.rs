@@ -1,0 +1,200 @@
+//! What waits for the writer: bounded, and taken a group at a time.
+//!
+//! Each commit costs one sync of the disk, and in processor time as much as
+//! some dozens of vouchers. So a writer that had company the last time waits
+//! for it: until as many have come, and no longer than the last sync took.
+//! Whoever comes meanwhile wakes nobody. A lone caller never waits.
+
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::sync::Semaphore;
+
+/// How many may wait.
+const ROOM: usize = 1_024;
+/// The most that are taken at once, and so share one sync.
+pub(crate) const GROUP: usize = 256;
+/// The longest wait for company, however slow the disk is.
+const MOST_PATIENCE: Duration = Duration::from_millis(5);
+
+#[derive(Debug)]
+struct State<T> {
+    waiting: VecDeque<T>,
+    /// From how many on the taker wants to be woken; zero while it is busy.
+    wanted: usize,
+    closed: bool,
+}
+
+/// A queue with many who put and one who takes.
+#[derive(Debug)]
+pub(crate) struct Queue<T> {
+    state: Mutex<State<T>>,
+    come: Condvar,
+    room: Semaphore,
+}
+
+/// The queue has been closed.
+#[derive(Debug)]
+pub(crate) struct Closed;
+
+impl<T> Queue<T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: Mutex::new(State { waiting: VecDeque::new(), wanted: 0, closed: false }),
+            come: Condvar::new(),
+            room: Semaphore::new(ROOM),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // Nobody panics while holding it, and what it guards is whole at every step.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for room. What is `urgent` is not waited with for more.
+    pub(crate) async fn put(&self, value: T, urgent: bool) -> Result<(), Closed> {
+        self.room.acquire().await.map_err(|_| Closed)?.forget();
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Closed);
+        }
+        state.waiting.push_back(value);
+        if state.wanted > 0 && (urgent || state.waiting.len() >= state.wanted) {
+            state.wanted = 0;
+            drop(state);
+            self.come.notify_one();
+        }
+        Ok(())
+    }
+
+    /// The next group, at most [`GROUP`]: waits for the first, and for `company` as long as `patience` lasts.
+    /// Nothing once the queue is closed and empty.
+    pub(crate) fn take(&self, company: usize, patience: Duration) -> Option<VecDeque<T>> {
+        let mut state = self.lock();
+        while state.waiting.is_empty() {
+            if state.closed {
+                return None;
+            }
+            state.wanted = 1;
+            state = self.come.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let until = Instant::now().checked_add(patience.min(MOST_PATIENCE));
+        while state.waiting.len() < company && !state.closed {
+            let left = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                break;
+            }
+            state.wanted = company;
+            state = self.come.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            if state.wanted == 0 && state.waiting.len() < company {
+                // Somebody is in a hurry.
+                break;
+            }
+        }
+        state.wanted = 0;
+        let rest = state.waiting.len().min(GROUP);
+        let later = state.waiting.split_off(rest);
+        let group = std::mem::replace(&mut state.waiting, later);
+        drop(state);
+        self.room.add_permits(group.len());
+        Some(group)
+    }
+
+    /// Nothing is put any more; what waits is still taken.
+    pub(crate) fn close(&self) {
+        self.room.close();
+        self.lock().closed = true;
+        self.come.notify_one();
+    }
+
+    /// As [`Queue::close`], and what waits is dropped.
+    pub(crate) fn abandon(&self) {
+        self.close();
+        let dropped = std::mem::take(&mut self.lock().waiting);
+        drop(dropped);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::sync::Arc;
+
+    const LONG: Duration = Duration::from_secs(3_600);
+
+    #[tokio::test]
+    async fn n3_what_is_put_is_taken_once_in_its_order_and_a_group_has_a_limit() {
+        let queue = Arc::new(Queue::new());
+        let count = 3 * GROUP + 1;
+        let taker = {
+            let queue = Arc::clone(&queue);
+            std::thread::spawn(move || {
+                let mut groups = Vec::new();
+                let mut company = 1;
+                while let Some(group) = queue.take(company, LONG) {
+                    company = group.len();
+                    groups.push(group);
+                }
+                groups
+            })
+        };
+        for number in 0..count {
+            queue.put(number, false).await.unwrap();
+        }
+        queue.close();
+        assert!(queue.put(0, false).await.is_err());
+        let groups = taker.join().unwrap();
+        assert!(groups.iter().all(|group| !group.is_empty() && group.len() <= GROUP));
+        let all: Vec<usize> = groups.into_iter().flatten().collect();
+        assert_eq!(all, (0..count).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn l8_nobody_waits_for_company_that_does_not_come() {
+        let queue = Queue::new();
+        // Each would hang if patience had no end, or if who is urgent or the last were waited with.
+        queue.put(1, false).await.unwrap();
+        assert_eq!(queue.take(1, LONG).unwrap(), [1]);
+        queue.put(2, false).await.unwrap();
+        let began = Instant::now();
+        assert_eq!(queue.take(GROUP, LONG).unwrap(), [2]);
+        assert!(began.elapsed() >= MOST_PATIENCE);
+        queue.put(3, false).await.unwrap();
+        queue.put(4, false).await.unwrap();
+        assert_eq!(queue.take(2, LONG).unwrap(), [3, 4]);
+        queue.put(5, false).await.unwrap();
+        queue.close();
+        assert_eq!(queue.take(GROUP, LONG).unwrap(), [5]);
+        assert!(queue.take(GROUP, LONG).is_none());
+    }
+
+    #[tokio::test]
+    async fn n3_a_full_queue_makes_callers_wait_and_one_that_is_left_lets_them_go() {
+        let queue = Arc::new(Queue::new());
+        for number in 0..ROOM {
+            queue.put(number, false).await.unwrap();
+        }
+        let mut late = tokio::spawn({
+            let queue = Arc::clone(&queue);
+            async move { queue.put(ROOM, false).await.is_ok() }
+        });
+        tokio::task::yield_now().await;
+        assert!(!late.is_finished());
+        assert_eq!(queue.take(1, LONG).unwrap().len(), GROUP);
+        assert!((&mut late).await.unwrap());
+        for number in 1..GROUP {
+            queue.put(number, false).await.unwrap();
+        }
+        let late = tokio::spawn({
+            let queue = Arc::clone(&queue);
+            async move { queue.put(0, false).await.is_ok() }
+        });
+        tokio::task::yield_now().await;
+        queue.abandon();
+        assert!(!late.await.unwrap());
+        assert!(queue.take(1, LONG).is_none());
+    }
+}
