@@ -8,6 +8,8 @@
 mod payments;
 #[path = "model/records.rs"]
 mod records;
+#[path = "model/table.rs"]
+mod table;
 #[path = "model/token.rs"]
 pub(crate) mod token;
 
@@ -64,9 +66,9 @@ pub(crate) type ChannelName = (Address, Address, B256);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
     pub(crate) token: token::Token,
-    pub(crate) accounts: BTreeMap<Address, Account>,
+    pub(crate) accounts: table::Table<Address, Account>,
     pub(crate) keys: BTreeMap<Address, KeyState>,
-    pub(crate) channels: BTreeMap<ChannelName, Channel>,
+    pub(crate) channels: table::Table<ChannelName, Channel>,
     pub(crate) slashed: BTreeSet<(Address, B256)>,
     pub(crate) burned: u128,
 }

@@ -128,7 +128,7 @@ impl Pair {
             let got = chain.view(token, &token::balanceOfCall { owner: account });
             same("balanceOf", account, model.state.token.balance(account), got)?;
         }
-        for (&(key, payee, lane), held) in &model.state.channels {
+        for (&(key, payee, lane), held) in model.state.channels.iter() {
             let got = chain.view(vault, &vault::channelOfCall { key, payee, lane });
             let got = Channel {
                 allocated: got.allocated.to(),

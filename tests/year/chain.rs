@@ -18,6 +18,8 @@ use symbolon_settlement::{ChannelState, Intent, IntentKind};
 pub(crate) const BLOCK_SECS: u64 = 600;
 /// How deep a block is relied on.
 pub(crate) const DEPTH: usize = 3;
+/// How many blocks an endpoint lags at most, and is still asked.
+pub(crate) const MOST_LAG: usize = 40;
 /// Wei for one gas when nothing is the matter.
 pub(crate) const CALM: u128 = 1_000_000_000;
 
@@ -113,7 +115,7 @@ impl Chain {
             state = Rc::new(model);
         }
         self.blocks.push_back(Block { number: number + 1, state, txs });
-        while self.blocks.len() > 2 * DEPTH + 2 {
+        while self.blocks.len() > 2 * DEPTH + MOST_LAG {
             self.blocks.pop_front();
         }
     }
@@ -140,14 +142,14 @@ impl Chain {
         }
     }
 
-    fn deep(&self) -> &Block {
-        let index = self.blocks.len().saturating_sub(1 + DEPTH);
+    fn deep(&self, lag: usize) -> &Block {
+        let index = self.blocks.len().saturating_sub(1 + DEPTH + lag);
         self.blocks.get(index).unwrap()
     }
 
-    /// The channel at depth.
-    pub(crate) fn view(&self, payer: Address, payee: Address, lane: Lane) -> View {
-        let deep = self.deep();
+    /// The channel at depth, as an endpoint shows it that lags so many blocks.
+    pub(crate) fn view(&self, payer: Address, payee: Address, lane: Lane, lag: usize) -> View {
+        let deep = self.deep(lag);
         let Channel { allocated, claimed, epoch, expiry } = deep.state.channel((payer, payee, lane.word()));
         let amount = |base| Amount::new(base).unwrap();
         let (allocated, claimed) = (amount(allocated), amount(claimed));

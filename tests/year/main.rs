@@ -10,6 +10,8 @@
 
 mod chain;
 mod dice;
+mod faults;
+mod hostile;
 #[allow(dead_code, reason = "shared with the differential tests, which use the rest")]
 #[path = "../differential/model.rs"]
 mod model;
@@ -34,7 +36,7 @@ impl Drop for Seed {
 }
 
 /// What has to happen at least once, or the year shows nothing.
-const FACTS: [&str; 44] = [
+const FACTS: [&str; 77] = [
     "orders issued",
     "orders taken",
     "orders decided",
@@ -66,7 +68,40 @@ const FACTS: [&str; 44] = [
     "dissents",
     "second commits seen",
     "floods",
-    "silences",
+    "silences: to an order",
+    "silences: before the commit",
+    "silences: before the answer",
+    "silences: before the result",
+    "silences: to a voucher",
+    "silences: to who asks for an order back",
+    "silences: to who asks for a release",
+    "lies about fuel",
+    "baits of copiers",
+    "copies",
+    "late commits",
+    "quorums collected in time",
+    "cheats: silence from the order on",
+    "cheats: idle reserves are left waiting",
+    "cheats: no voucher",
+    "cheats: an old voucher",
+    "cheats: above the earmark",
+    "cheats: another lane",
+    "cheats: another epoch",
+    "cheats: a malleated signature",
+    "cheats: a stranger's signature",
+    "cheats: one unit short",
+    "cheats: its own vouchers on chain",
+    "cheats: a release it asked for and does not make",
+    "days away with a watchtower",
+    "messages lost",
+    "messages doubled",
+    "messages overtaken",
+    "stale readings",
+    "transactions an endpoint took and forgot",
+    "endpoints lagging",
+    "endpoints swallowing transactions",
+    "processes started again",
+    "writes refused by a full disk",
     "accusations",
     "providers slashed",
     "providers vanished for days",
@@ -87,6 +122,7 @@ fn year(seed: u64, size: Size) {
     let mut world = World::new(seed, size);
     world.run();
     world.check_end();
+    println!("{} events", world.happened());
     for (fact, count) in &world.facts {
         println!("{count:>10} {fact}");
     }

@@ -1,19 +1,14 @@
 //! Providers: they take orders, compute, attest, keep vouchers and claim.
 
 use crate::{
-    chain::{CALM, state_of},
+    chain::{BLOCK_SECS, CALM, DEPTH, state_of},
+    hostile::Step,
     world::{Doing, Event, Habit, LIMIT, Stored, TENTH, TIMING, UNPROVEN, World, read_back},
 };
 use std::rc::Rc;
 use symbolon_channel::{Effect, Effects, Order, Payee, PayeeInput, Reason, Remedy, SignedVoucher, Standing};
-use symbolon_primitives::{
-    Address, Amount, Commit, Lane, Nonce, OrderDigest, ResultStatement, ResultsRoot, Seal, SignedOrder, Signer,
-    Timestamp,
-};
-use symbolon_quorum::{
-    Attestation, Evidence, Message, OrderTerms, Replica, ReplicaEvent, ReplicaInput, Settlement, SignedCommit,
-    SignedSubset,
-};
+use symbolon_primitives::{Address, Amount, Lane, Nonce, OrderDigest, ResultsRoot, SignedOrder, Timestamp};
+use symbolon_quorum::{Evidence, Message, OrderTerms, Replica, ReplicaEvent, ReplicaInput, Settlement};
 use symbolon_settlement::{
     ClaimPolicy, Congestion, GasPrice, HeldVoucher, Market, Why,
     ops::{self, QuorumRow, tag},
@@ -38,15 +33,18 @@ impl World {
         self.now >= self.providers[index].actor.down_until
     }
 
-    pub(crate) fn take_order(&mut self, to: usize, signed: &Rc<SignedOrder>) {
+    pub(crate) fn take_order(&mut self, to: usize, digest: OrderDigest, signed: &Rc<SignedOrder>) {
         let domain = self.chain.domain();
-        let digest = signed.digest(&domain);
         let me = self.providers[to].actor.me();
         if !self.is_up(to)
             || self.providers[to].done.contains(&digest)
             || self.providers[to].orders.contains_key(&digest)
             || self.now < self.providers[to].actor.blind_until
         {
+            return;
+        }
+        if self.falls_silent(to, Step::Order, Some(digest)) {
+            self.providers[to].done.insert(digest);
             return;
         }
         let Ok(payer) = signed.check(&domain) else { return self.note("orders nobody signed") };
@@ -56,13 +54,16 @@ impl World {
         let terms = self.terms(payer, me, lane);
         let mut payee = self.providers[to].channels.get(&(payer, lane)).cloned().unwrap_or_else(|| Payee::new(terms));
         let clock = self.providers[to].actor.clock(self.now);
-        let view = self.chain.view(payer, me, lane);
+        let view = self.view(&self.providers[to].actor, (payer, me, lane));
         let order = Order { digest, leaf, max_fuel: signed.order.max_fuel, settle_by: signed.order.settle_by };
         let key = self.providers[to].actor.key.clone();
         let before = payee.clone();
         let mut seen = match payee.handle(&key, PayeeInput::Seen(view), clock) {
             Ok(effects) => effects,
-            Err(rejected) if matches!(rejected.reason, Reason::Stale { .. }) => Effects::new(),
+            Err(rejected) if matches!(rejected.reason, Reason::Stale { .. }) => {
+                self.note("stale readings");
+                Effects::new()
+            }
             Err(rejected) => panic!("{rejected}"),
         };
         self.check_seen(to, &before, &payee, &seen);
@@ -97,9 +98,9 @@ impl World {
         self.note("orders taken");
         let channel = (payer, lane);
         self.providers[to].channels.insert(channel, payee);
-        self.providers[to]
-            .orders
-            .insert(digest, Doing { signed: Rc::clone(signed), replica, channel, paid: false, settling_until: 0 });
+        let signed = Rc::clone(signed);
+        let doing = Doing { signed, replica, channel, paid: false, settling_until: 0, assembled_at: None };
+        self.providers[to].orders.insert(digest, doing);
         self.paid_in(to, &seen);
         self.check_exposure(to, payer);
         if !reserve {
@@ -111,18 +112,27 @@ impl World {
 
     pub(crate) fn computed(&mut self, provider: usize, order: OrderDigest) {
         let Some(doing) = self.providers[provider].orders.get(&order) else { return };
-        let (root, fuel) = answer_of(order, doing.signed.order.max_fuel);
-        let late = self.providers[provider].habit == Habit::Late && self.now < doing.signed.work.commit_by.0 + 60;
-        if late {
-            let wait = doing.signed.work.commit_by.0 + 61 - self.now;
-            return self.at(wait, Event::Computed { provider, order });
+        let max_fuel = doing.signed.order.max_fuel;
+        let (mut results_root, mut fuel) = answer_of(order, max_fuel);
+        let habit = self.providers[provider].habit;
+        match habit {
+            Habit::Late => {
+                let Some(by) = self.deadline(provider, order) else { return };
+                if self.now <= by.0 + 60 {
+                    return self.at(by.0 + 61 - self.now, Event::Computed { provider, order });
+                }
+            }
+            Habit::Liar if fuel < max_fuel && self.dice.chance(300) => {
+                fuel = max_fuel;
+                self.note("lies about fuel");
+            }
+            Habit::Liar => results_root = ResultsRoot::from_bytes(self.dice.bytes()),
+            Habit::Copier => return self.bait(provider, order),
+            _ => {}
         }
-        let results_root = match self.providers[provider].habit {
-            Habit::Liar => ResultsRoot::from_bytes(self.dice.bytes()),
-            _ => root,
-        };
         let nonce = Nonce::from_bytes(self.dice.bytes());
-        self.feed_replica(provider, order, ReplicaInput::Computed { results_root, fuel, nonce });
+        let input = ReplicaInput::Computed { results_root, fuel, nonce };
+        self.compute(provider, order, input, habit == Habit::Late);
     }
 
     pub(crate) fn replica_timer(&mut self, provider: usize, order: OrderDigest) {
@@ -131,11 +141,16 @@ impl World {
 
     /// Feeds a replica; what its Result may be settled for is stored before the Result leaves.
     pub(crate) fn feed_replica(&mut self, index: usize, order: OrderDigest, input: ReplicaInput) {
+        let clock = self.providers[index].actor.clock(self.now);
+        self.feed_replica_at(index, order, input, clock);
+    }
+
+    pub(crate) fn feed_replica_at(&mut self, index: usize, order: OrderDigest, input: ReplicaInput, clock: Timestamp) {
         if !self.is_up(index) {
             return;
         }
         let provider = &self.providers[index];
-        let (key, clock, habit) = (provider.actor.key.clone(), provider.actor.clock(self.now), provider.habit);
+        let (key, habit) = (provider.actor.key.clone(), provider.habit);
         let Some(doing) = provider.orders.get(&order) else { return };
         let mut next = doing.replica.clone();
         let Ok(effects) = next.handle(&key, input, clock) else { return self.note("inputs a replica refused") };
@@ -181,51 +196,6 @@ impl World {
         !matches!(answer, Fed::NotStored)
     }
 
-    /// Says something, as its habit is.
-    fn speak(&mut self, index: usize, habit: Habit, to: Address, order: OrderDigest, message: Message) {
-        let from = self.providers[index].actor.me();
-        let domain = self.chain.domain();
-        match (habit, &message) {
-            (Habit::Silent, _) => return self.note("silences"),
-            (Habit::Vanisher, _) if self.dice.chance(100) => {
-                let away = (1 + self.dice.below(3)) * 86_400;
-                self.providers[index].actor.down_until = self.now + away;
-                self.at(away, Event::Return { provider: true, index });
-                return self.note("providers vanished for days");
-            }
-            (Habit::TwoCommits, Message::Commit(commit)) => {
-                let seal = Seal::from_bytes(self.dice.bytes());
-                let signature = self.providers[index].actor.key.sign(&Commit { order, seal }.digest(&domain));
-                let second = SignedCommit { provider: commit.provider, seal, signature };
-                self.mail(Event::Quorum { from, to, order, message: Rc::new(Message::Commit(second)) });
-                self.note("second commits");
-            }
-            (Habit::Equivocator, Message::Result(results)) if self.dice.chance(200) => {
-                let results_root = ResultsRoot::from_bytes(self.dice.bytes());
-                let key = &self.providers[index].actor.key;
-                let sign = |subset: &SignedSubset| {
-                    let fuel = results.fuel;
-                    let statement = ResultStatement { order, results_root, fuel, seals: subset.seals };
-                    SignedSubset { signature: key.sign(&statement.digest(&domain)), ..*subset }
-                };
-                let signed = results.signed.iter().map(sign).collect();
-                let other = Message::Result(Attestation { results_root, fuel: results.fuel, signed });
-                self.mail(Event::Quorum { from, to, order, message: Rc::new(other) });
-                self.note("second results");
-            }
-            (Habit::Flooder, Message::Commit(commit)) if self.dice.chance(100) => {
-                for _ in 0..30 {
-                    let junk = SignedCommit { seal: Seal::from_bytes(self.dice.bytes()), ..*commit };
-                    self.at(1, Event::Quorum { from, to, order, message: Rc::new(Message::Commit(junk)) });
-                    self.at(2, Event::Quorum { from, to, order, message: Rc::new(message.clone()) });
-                }
-                self.note("floods");
-            }
-            _ => {}
-        }
-        self.mail(Event::Quorum { from, to, order, message: Rc::new(message) });
-    }
-
     fn replica_says(&mut self, index: usize, order: OrderDigest, event: ReplicaEvent) {
         match event {
             ReplicaEvent::Compute => {
@@ -235,7 +205,12 @@ impl World {
             ReplicaEvent::SettlementDue(settlement) => self.settle(index, &settlement),
             ReplicaEvent::Equivocated(evidence) => self.accuse(index, &evidence),
             ReplicaEvent::Conflicted(_) => self.note("second commits seen"),
-            ReplicaEvent::QuorumAssembled(_) => {}
+            ReplicaEvent::QuorumAssembled(_) => {
+                let now = self.now;
+                if let Some(doing) = self.providers[index].orders.get_mut(&order) {
+                    doing.assembled_at.get_or_insert(now);
+                }
+            }
         }
     }
 
@@ -256,11 +231,18 @@ impl World {
         let rows: Vec<QuorumRow> = settlement.rows.iter().map(row).collect();
         let (root, fuel) = (settlement.results_root, settlement.fuel);
         let vault = self.chain.domain().vault;
-        let intent = ops::settle_quorum(vault, &doing.signed, root, fuel, &rows, tag(&[b"settle"])).unwrap();
-        let me = self.providers[index].actor.me();
+        let signed = Rc::clone(&doing.signed);
+        let intent = ops::settle_quorum(vault, &signed, root, fuel, &rows, tag(&[b"settle"])).unwrap();
         // A settlement has hours, not days: it pays what it takes.
-        self.chain.send(me, &intent, CALM * 100, self.now);
+        self.submit(true, index, &intent, CALM * 100);
         self.note("quorums settled on chain");
+        for row in &settlement.rows {
+            self.check_paid(&signed, None, row.leaf.provider);
+            let channel = (settlement.payer, signed.order.royalty.lane(row.leaf.lane_number));
+            let provider = self.provider_of[&row.leaf.provider];
+            // As whoever follows the chain sees the event.
+            self.at((DEPTH as u64 + 3) * BLOCK_SECS, Event::Settled { provider, channel });
+        }
         let requestor = self.requestor_of[&settlement.payer];
         let requestor = &mut self.requestors[requestor];
         let Some(running) = requestor.orders.get_mut(&settlement.digest) else { return };
@@ -284,8 +266,7 @@ impl World {
         let pair = |signed: &symbolon_quorum::SignedStatement| (signed.statement, signed.signature);
         let ((one, one_signed), (two, two_signed)) = (pair(first), pair(second));
         let intent = ops::slash(vault, (&one, &one_signed), (&two, &two_signed), tag(&[b"slash"]));
-        let me = self.providers[index].actor.me();
-        self.chain.send(me, &intent, CALM * 100, self.now);
+        self.submit(true, index, &intent, CALM * 100);
         self.note("accusations");
     }
 
@@ -298,6 +279,9 @@ impl World {
         let (payer, lane) = doing.channel;
         match self.feed_payee(to, (payer, lane), PayeeInput::Voucher { order, signed }) {
             Fed::Done(_) | Fed::Refused(Reason::NotHigher { .. }) => {
+                if self.falls_silent(to, Step::Voucher, Some(order)) {
+                    return;
+                }
                 let requestor = self.requestor_of[&payer];
                 self.mail(Event::Confirmed { to: requestor, by: me, order });
             }
@@ -321,7 +305,12 @@ impl World {
         let mut next = payee.clone();
         let effects = match next.handle(&key, input, clock) {
             Ok(effects) => effects,
-            Err(rejected) => return Fed::Refused(rejected.reason),
+            Err(rejected) => {
+                if matches!(rejected.reason, Reason::Stale { .. }) {
+                    self.note("stale readings");
+                }
+                return Fed::Refused(rejected.reason);
+            }
         };
         let before = payee.clone();
         let stored = self.store(true, index, effects.contains(&Effect::Persist));
@@ -383,7 +372,7 @@ impl World {
 
     /// An idle reserve waives the order; one that never came is never taken.
     pub(crate) fn give_up(&mut self, to: usize, payer: Address, order: OrderDigest) {
-        if !self.is_up(to) {
+        if !self.is_up(to) || self.falls_silent(to, Step::GiveUp, Some(order)) {
             return;
         }
         if let Some(doing) = self.providers[to].orders.get(&order) {
@@ -404,7 +393,7 @@ impl World {
     }
 
     pub(crate) fn asked_to_release(&mut self, to: usize, payer: Address, lane: Lane, epoch: u32) {
-        if !self.is_up(to) {
+        if !self.is_up(to) || self.falls_silent(to, Step::Release, None) {
             return;
         }
         let Fed::Done(effects) = self.feed_payee(to, (payer, lane), PayeeInput::ReleaseAsked { epoch }) else { return };
@@ -421,11 +410,9 @@ impl World {
         if !self.is_up(index) || self.now < self.providers[index].actor.blind_until {
             return;
         }
-        let me = self.providers[index].actor.me();
         let channels: Vec<(Address, Lane)> = self.providers[index].channels.keys().copied().collect();
         for (payer, lane) in channels {
-            let view = self.chain.view(payer, me, lane);
-            self.feed_payee(index, (payer, lane), PayeeInput::Seen(view));
+            self.look_at(index, (payer, lane));
             self.feed_payee(index, (payer, lane), PayeeInput::Timer);
             if !self.is_up(index) {
                 return;
@@ -440,13 +427,22 @@ impl World {
         let held: Vec<HeldVoucher> = channels.filter_map(|payee| held(payee.best()?, payee)).collect();
         for claim in plan(self.providers[index].actor.clock(self.now), &held, &[], &self.market(), &policy()).claims {
             let intent = ops::claim(self.chain.domain().vault, claim.vouchers(), None, tag(&[b"claim"]));
-            self.chain.send(me, &intent, self.chain.fee * 2, self.now);
+            self.submit(true, index, &intent, self.chain.fee * 2);
             self.providers[index].next_claim = self.now + 7_200;
             self.note(if full { "claims with a full disk" } else { "claims" });
             if claim.why == Why::Expiring {
                 self.note("claims before an expiry");
             }
         }
+    }
+
+    pub(crate) fn look_at(&mut self, index: usize, channel: (Address, Lane)) {
+        if !self.is_up(index) || self.now < self.providers[index].actor.blind_until {
+            return;
+        }
+        let actor = &self.providers[index].actor;
+        let view = self.view(actor, (channel.0, actor.me(), channel.1));
+        self.feed_payee(index, channel, PayeeInput::Seen(view));
     }
 
     fn market(&self) -> Market {
@@ -459,7 +455,7 @@ impl World {
         let away = |provider: &Address| self.now < self.providers[self.provider_of[provider]].actor.down_until;
         let mut held = Vec::new();
         for ((provider, payer, lane), signed) in self.tower.iter().filter(|(id, _)| away(&id.0)) {
-            let view = self.chain.view(*payer, *provider, *lane);
+            let view = self.chain.view(*payer, *provider, *lane, 0);
             let signed = ops::SignedVoucher { voucher: signed.voucher, signature: signed.signature };
             let channel = state_of(&view);
             held.push(HeldVoucher { payer: *payer, signed, channel, job_over: false, heard_at: None });

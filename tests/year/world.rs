@@ -3,16 +3,18 @@
 use crate::{
     chain::{BLOCK_SECS, Chain},
     dice::Dice,
+    hostile::Late,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     rc::Rc,
 };
-use symbolon_channel::{ChannelTerms, Payee, Payer, SignedVoucher};
+use symbolon_channel::{ChannelTerms, Payee, Payer, SignedVoucher, View};
 use symbolon_primitives::{
     Address, Amount, Key, Lane, OrderDigest, ResultsRoot, Royalty, SignedOrder, Signer, Timestamp, keccak256,
 };
 use symbolon_quorum::{Message, Replica, Timing, Verdict};
+use symbolon_settlement::Intent;
 
 pub(crate) const HOUR: u64 = 3_600;
 pub(crate) const DAY: u64 = 24 * HOUR;
@@ -23,6 +25,8 @@ pub(crate) const MARGIN: u64 = DAY;
 /// What a payee lets a payer key owe it: at most, and while it has paid nothing.
 pub(crate) const LIMIT: u128 = 300 * TENTH;
 pub(crate) const UNPROVEN: u128 = 50 * TENTH;
+/// What a requestor begins with.
+pub(crate) const FUNDS: u128 = 100_000 * TENTH;
 /// Waiting times of every order.
 pub(crate) const TIMING: Timing = Timing { wait_secs: 10, silence_secs: 120, spacing_secs: 60 };
 
@@ -38,12 +42,14 @@ pub(crate) struct Size {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Habit {
     Honest,
-    /// Answers something else.
+    /// Answers something else: another root, or other fuel.
     Liar,
-    /// Never says anything.
+    /// Falls silent at some step of an order, each time at another.
     Silent,
-    /// Commits only once others must have shown their answers.
+    /// Commits only once others must have shown their answers, its clock set back.
     Late,
+    /// Computes nothing and commits to whatever answer it is shown, its clock set back.
+    Copier,
     /// Signs two Commits.
     TwoCommits,
     /// Signs two Results.
@@ -54,11 +60,24 @@ pub(crate) enum Habit {
     Vanisher,
 }
 
+impl Habit {
+    const HOSTILE: [Self; 8] = [
+        Self::Liar,
+        Self::Silent,
+        Self::Late,
+        Self::TwoCommits,
+        Self::Equivocator,
+        Self::Flooder,
+        Self::Vanisher,
+        Self::Copier,
+    ];
+}
+
 /// How a requestor behaves, once it has the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manner {
     Honest,
-    /// Picks one of the others at every payment.
+    /// Cheats at every payment in another way, or says nothing from some step on.
     Hostile,
 }
 
@@ -68,17 +87,35 @@ pub(crate) struct Actor {
     pub(crate) down_until: u64,
     /// The chain cannot be reached until then.
     pub(crate) blind_until: u64,
+    /// Its endpoint is so many blocks behind, until then.
+    pub(crate) lag: usize,
+    pub(crate) lags_until: u64,
+    /// Its endpoint takes transactions and forgets them, until then.
+    pub(crate) swallowed_until: u64,
     /// Nothing can be stored until then.
     pub(crate) full_until: u64,
     /// How wrong its clock is, and until when.
     pub(crate) skew: i64,
     pub(crate) skewed_until: u64,
+    /// From when until when something was the matter, lately.
+    troubles: VecDeque<(u64, u64)>,
 }
 
 impl Actor {
     fn new(what: &str, number: usize, seed: u64) -> Self {
         let key = Key::from_bytes(&keccak256(format!("year {seed} {what} {number}").as_bytes())).unwrap();
-        Self { key, down_until: 0, blind_until: 0, full_until: 0, skew: 0, skewed_until: 0 }
+        Self {
+            key,
+            down_until: 0,
+            blind_until: 0,
+            lag: 0,
+            lags_until: 0,
+            swallowed_until: 0,
+            full_until: 0,
+            skew: 0,
+            skewed_until: 0,
+            troubles: VecDeque::new(),
+        }
     }
 
     pub(crate) fn me(&self) -> Address {
@@ -88,6 +125,19 @@ impl Actor {
     pub(crate) fn clock(&self, now: u64) -> Timestamp {
         let skew = if now < self.skewed_until { self.skew } else { 0 };
         Timestamp(now.saturating_add_signed(skew))
+    }
+
+    pub(crate) fn has_trouble(&mut self, now: u64, until: u64) {
+        self.troubles.push_back((now, until));
+        while self.troubles.front().is_some_and(|(_, until)| until + 60 * DAY < now) {
+            self.troubles.pop_front();
+        }
+    }
+
+    /// How many seconds of a time nothing was the matter in, at least.
+    pub(crate) fn at_ease(&self, from: u64, until: u64) -> u64 {
+        let trouble = |(start, end): &(u64, u64)| (*end).min(until).saturating_sub((*start).max(from));
+        until.saturating_sub(from).saturating_sub(self.troubles.iter().map(trouble).sum())
     }
 }
 
@@ -101,6 +151,8 @@ pub(crate) struct Running {
     pub(crate) agreed: BTreeSet<Address>,
     pub(crate) settled: BTreeSet<Address>,
     pub(crate) undecided: bool,
+    /// Its payer says and hears nothing about it.
+    pub(crate) mute: bool,
 }
 
 pub(crate) struct Requestor {
@@ -126,6 +178,8 @@ pub(crate) struct Doing {
     pub(crate) paid: bool,
     /// A settlement is under way until then.
     pub(crate) settling_until: u64,
+    /// When a quorum with it in stood.
+    pub(crate) assembled_at: Option<u64>,
 }
 
 pub(crate) struct Provider {
@@ -147,22 +201,78 @@ pub(crate) enum Event {
     Block,
     Daily,
     Job(usize),
-    Look { provider: bool, index: usize },
+    Look {
+        provider: bool,
+        index: usize,
+    },
     Tower,
     Fault,
     Calm,
-    Return { provider: bool, index: usize },
-    Order { to: usize, order: Rc<SignedOrder> },
-    Quorum { from: Address, to: Address, order: OrderDigest, message: Rc<Message> },
-    ReplicaTimer { provider: usize, order: OrderDigest },
-    VerdictTimer { requestor: usize, order: OrderDigest },
-    Computed { provider: usize, order: OrderDigest },
-    Voucher { to: usize, order: OrderDigest, signed: SignedVoucher },
-    Confirmed { to: usize, by: Address, order: OrderDigest },
-    AskGiveUp { to: usize, payer: Address, order: OrderDigest },
-    GaveUp { to: usize, by: Address, order: OrderDigest },
-    AskRelease { to: usize, payer: Address, lane: Lane, epoch: u32 },
-    Consent { to: usize, by: Address, lane: Lane, epoch: u32, signature: symbolon_primitives::Signature },
+    Return {
+        provider: bool,
+        index: usize,
+    },
+    Order {
+        to: usize,
+        order: OrderDigest,
+        signed: Rc<SignedOrder>,
+    },
+    /// A settlement should be deep by now.
+    Settled {
+        provider: usize,
+        channel: (Address, Lane),
+    },
+    Quorum {
+        from: Address,
+        to: Address,
+        order: OrderDigest,
+        message: Rc<Message>,
+    },
+    ReplicaTimer {
+        provider: usize,
+        order: OrderDigest,
+    },
+    VerdictTimer {
+        requestor: usize,
+        order: OrderDigest,
+    },
+    Computed {
+        provider: usize,
+        order: OrderDigest,
+    },
+    Voucher {
+        to: usize,
+        order: OrderDigest,
+        signed: SignedVoucher,
+    },
+    Confirmed {
+        to: usize,
+        by: Address,
+        order: OrderDigest,
+    },
+    AskGiveUp {
+        to: usize,
+        payer: Address,
+        order: OrderDigest,
+    },
+    GaveUp {
+        to: usize,
+        by: Address,
+        order: OrderDigest,
+    },
+    AskRelease {
+        to: usize,
+        payer: Address,
+        lane: Lane,
+        epoch: u32,
+    },
+    Consent {
+        to: usize,
+        by: Address,
+        lane: Lane,
+        epoch: u32,
+        signature: symbolon_primitives::Signature,
+    },
 }
 
 pub(crate) struct World {
@@ -179,6 +289,10 @@ pub(crate) struct World {
     /// What watchtowers hold: the best voucher of every channel of their clients.
     pub(crate) tower: BTreeMap<(Address, Address, Lane), SignedVoucher>,
     pub(crate) facts: BTreeMap<&'static str, u64>,
+    /// Commits signed after their deadline.
+    pub(crate) late: Late,
+    /// The most that any payer key ever owed a provider.
+    pub(crate) worst: Amount,
 }
 
 /// When the year begins.
@@ -187,15 +301,7 @@ pub(crate) const START: u64 = 1_800_000_000;
 impl World {
     pub(crate) fn new(seed: u64, size: Size) -> Self {
         let mut dice = Dice(seed);
-        let habits = [
-            Habit::Liar,
-            Habit::Silent,
-            Habit::Late,
-            Habit::TwoCommits,
-            Habit::Equivocator,
-            Habit::Flooder,
-            Habit::Vanisher,
-        ];
+        let habits = Habit::HOSTILE;
         let providers: Vec<Provider> = (0..size.providers)
             .map(|number| Provider {
                 actor: Actor::new("provider", number, seed),
@@ -222,7 +328,7 @@ impl World {
                 jobs: 0,
             })
             .collect();
-        let funds: Vec<(Address, u128, u128)> = (requestors.iter().map(|r| (r.actor.me(), 100_000 * TENTH, 0)))
+        let funds: Vec<(Address, u128, u128)> = (requestors.iter().map(|r| (r.actor.me(), FUNDS, 0)))
             .chain(providers.iter().map(|p| (p.actor.me(), 0, 1_000 * TENTH)))
             .collect();
         let mut world = Self {
@@ -238,6 +344,8 @@ impl World {
             providers,
             tower: BTreeMap::new(),
             facts: BTreeMap::new(),
+            late: Late::new(),
+            worst: Amount::ZERO,
         };
         world.at(0, Event::Block);
         world.at(HOUR, Event::Daily);
@@ -305,6 +413,10 @@ impl World {
         }
     }
 
+    pub(crate) const fn happened(&self) -> u64 {
+        self.number
+    }
+
     /// Whether jobs still begin.
     pub(crate) fn is_busy(&self) -> bool {
         self.now < START + self.size.days * DAY
@@ -325,6 +437,10 @@ impl World {
             Event::Daily => {
                 self.chain.check_sums();
                 self.end_old_orders();
+                let days = (self.now - START) / DAY;
+                if days.is_multiple_of(30) {
+                    println!("day {days}");
+                }
                 self.at(DAY, Event::Daily);
             }
             Event::Fault => self.fault(),
@@ -343,7 +459,8 @@ impl World {
                 self.tower_looks();
                 self.at(6 * HOUR, Event::Tower);
             }
-            Event::Order { to, order } => self.take_order(to, &order),
+            Event::Order { to, order, signed } => self.take_order(to, order, &signed),
+            Event::Settled { provider, channel } => self.look_at(provider, channel),
             Event::Quorum { from, to, order, message } => self.receive(from, to, order, &message),
             Event::ReplicaTimer { provider, order } => self.replica_timer(provider, order),
             Event::VerdictTimer { requestor, order } => self.verdict_timer(requestor, order),
@@ -361,59 +478,25 @@ impl World {
         }
     }
 
-    /// Something goes wrong for somebody, or for everybody.
-    fn fault(&mut self) {
-        let now = self.now;
-        let provider = self.dice.chance(500);
-        let count = if provider { self.size.providers } else { self.size.requestors };
-        let index = self.dice.below(count as u64) as usize;
-        let hours = 1 + self.dice.below(8);
-        let kind = self.dice.below(8);
-        let skew = if self.dice.chance(500) { HOUR as i64 } else { -(HOUR as i64) };
-        let away = (3 + self.dice.below(12)) * DAY;
-        let tower = provider && self.providers[index].has_tower;
-        let actor = self.actor(provider, index);
-        let fact = match kind {
-            0 => {
-                actor.blind_until = now + hours * HOUR;
-                "endpoints down"
-            }
-            1 => {
-                actor.full_until = now + hours * HOUR;
-                "disks full"
-            }
-            2 => {
-                (actor.skew, actor.skewed_until) = (skew, now + hours * HOUR);
-                "clock jumps"
-            }
-            3 => {
-                self.chain.fee = crate::chain::CALM * 50;
-                self.at(hours * HOUR, Event::Calm);
-                "fee spikes"
-            }
-            4 | 6 | 7 if tower => {
-                actor.down_until = now + away;
-                self.at(away, Event::Return { provider, index });
-                "days away with a watchtower"
-            }
-            _ => {
-                actor.down_until = now + hours * HOUR;
-                self.at(hours * HOUR, Event::Return { provider, index });
-                "parties vanished for hours"
-            }
-        };
-        self.note(fact);
-        if kind == 1 {
-            self.at(hours * HOUR + 1, Event::Return { provider, index });
-        }
-        // As many faults as parties: each meets one about every ten days.
-        let every = 10 * DAY / (self.size.providers + self.size.requestors).max(1) as u64;
-        let next = 1 + self.dice.below(2 * every);
-        self.at(next, Event::Fault);
-    }
-
     pub(crate) fn actor(&mut self, provider: bool, index: usize) -> &mut Actor {
         if provider { &mut self.providers[index].actor } else { &mut self.requestors[index].actor }
+    }
+
+    /// The channel as a party's own endpoint shows it.
+    pub(crate) fn view(&self, actor: &Actor, channel: (Address, Address, Lane)) -> View {
+        let lag = if self.now < actor.lags_until { actor.lag } else { 0 };
+        self.chain.view(channel.0, channel.1, channel.2, lag)
+    }
+
+    /// Hands a transaction to a party's own endpoint.
+    pub(crate) fn submit(&mut self, provider: bool, index: usize, intent: &Intent, max_fee: u128) {
+        let now = self.now;
+        let actor = self.actor(provider, index);
+        if now < actor.swallowed_until {
+            return self.note("transactions an endpoint took and forgot");
+        }
+        let me = actor.me();
+        self.chain.send(me, intent, max_fee, now);
     }
 
     /// How a step ends: stored and done, stored and dead, dead before it was stored, or not storable.
@@ -429,16 +512,19 @@ impl World {
         let before = self.dice.chance(500);
         self.note(if before { "crashes before the store" } else { "crashes after the store" });
         let minutes = 60 * (1 + self.dice.below(60));
-        self.actor(provider, index).down_until = now + minutes;
+        let actor = self.actor(provider, index);
+        actor.down_until = now + minutes;
+        actor.has_trouble(now, now + minutes);
         self.at(minutes, Event::Return { provider, index });
         if before { Stored::No } else { Stored::AndDied }
     }
 
     /// Exposure may never be more than what was declared (L5).
-    pub(crate) fn check_exposure(&self, index: usize, payer: Address) {
+    pub(crate) fn check_exposure(&mut self, index: usize, payer: Address) {
         let provider = &self.providers[index];
         let channels = provider.channels.iter().filter(|(id, _)| id.0 == payer).map(|(_, payee)| payee);
         let standing = symbolon_channel::Standing::of(channels);
+        self.worst = self.worst.max(standing.exposed);
         assert!(standing.exposed <= Amount::new(LIMIT).unwrap(), "L5: {}", standing.exposed);
     }
 }

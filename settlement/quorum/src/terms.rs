@@ -59,8 +59,8 @@ impl MemberSet {
 
     /// How many.
     #[must_use]
-    pub fn len(self) -> usize {
-        self.iter().count()
+    pub const fn len(self) -> usize {
+        self.0.count_ones() as usize
     }
 
     /// Whether nobody is in it.

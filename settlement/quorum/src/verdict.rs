@@ -237,8 +237,7 @@ impl Verdict {
         }
     }
 
-    /// Decides once a quorum of answers, each bound by its Commit, is equal, and
-    /// says who agreed and signed.
+    /// Decides once a quorum of answers is equal, and says who agreed and signed.
     fn decide(&mut self, resume: bool, out: &mut Out) {
         let decided = self.decision;
         let Some(outcome) = self.canonical().or_else(|| self.quorum()) else {
@@ -273,11 +272,11 @@ impl Verdict {
         }
     }
 
-    /// What a quorum answered: of those whose Commits were here in time, or of
-    /// those who attest each other's, as the vault takes it.
+    /// What a quorum answered: of active replicas whose Commits were here in time,
+    /// or of those who attest each other's, as the vault takes it.
     fn quorum(&self) -> Option<(ResultsRoot, u64)> {
         let bound =
-            self.book.groups(self.book.bound()).into_iter().find(|group| group.members.len() >= self.terms.quorum());
+            self.book.groups(self.judged()).into_iter().find(|group| group.members.len() >= self.terms.quorum());
         let attested = || {
             let groups = self.book.groups(self.book.answered()).into_iter();
             groups.map(|group| group.outcome).find(|outcome| !self.book.complete(&self.terms, *outcome).is_empty())
@@ -285,9 +284,16 @@ impl Verdict {
         bound.map(|group| group.outcome).or_else(attested)
     }
 
+    /// Whose Commits are the payer's to judge. A reserve commits when answers are
+    /// shown already: whether it saw one before, only those know who showed it.
+    fn judged(&self) -> MemberSet {
+        let actives = self.terms.actives();
+        self.book.bound().iter().filter(|index| actives.contains(*index)).collect()
+    }
+
     /// The Result against which `index` is paid, if it is to be.
     fn result_of(&self, index: usize, outcome: (ResultsRoot, u64)) -> Option<SignedStatement> {
-        if self.book.bound().contains(index)
+        if self.judged().contains(index)
             && let Some(result) = self.book.witness(&self.terms, index, outcome)
         {
             return Some(result);
@@ -325,6 +331,12 @@ impl Verdict {
         let best = largest(&self.book, members);
         best.saturating_add(open) < self.terms.quorum()
             || now >= self.terms.reserve_wait() && best < self.terms.quorum()
+            || now >= self.attest_wait()
+    }
+
+    /// One waiting time after round two: from here on a missing Result counts too.
+    const fn attest_wait(&self) -> Timestamp {
+        self.terms.reserve_wait().plus_secs(self.terms.timing.wait_secs)
     }
 
     /// Calls silent reserves once more, less and less often.
@@ -347,8 +359,8 @@ impl Verdict {
 
     fn set_timer(&mut self, resume: bool, now: Timestamp, out: &mut Out) {
         let terms = &self.terms;
-        let mut times =
-            vec![terms.first_wait(), terms.second_wait(), terms.reserve_wait(), terms.settle_by().plus_secs(1)];
+        let mut times = vec![terms.first_wait(), terms.second_wait(), terms.reserve_wait(), self.attest_wait()];
+        times.push(terms.settle_by().plus_secs(1));
         times.extend(self.calls.next_timer(terms, &self.book, now));
         times.extend(self.resend.map(|(at, _)| at));
         let next = times.into_iter().filter(|at| *at > now).min();

@@ -352,7 +352,7 @@ impl Generator {
     /// A payer and a lane: mostly those with the most to pay from, since one channel is no quorum.
     fn order_lane(&mut self, model: &Model) -> (Address, B256) {
         let mut open = BTreeMap::<_, usize>::new();
-        for (name, channel) in &model.state.channels {
+        for (name, channel) in model.state.channels.iter() {
             *open.entry((name.0, name.2)).or_default() += usize::from(channel.allocated > channel.claimed);
         }
         let mut lanes: Vec<_> = open.into_iter().collect();

@@ -4,10 +4,13 @@ use crate::{
     simulation::check_settlement,
     world::{COMMIT_BY, FUEL, RESERVE_BY, Rng, SETTLE_BY, START, Setup, WAIT, lie, setup, truth},
 };
-use symbolon_primitives::{Address, Nonce, ResultsRoot, Signer, Timestamp};
+use symbolon_primitives::{
+    Address, Commit, Nonce, ResultStatement, ResultsRoot, Seal, Signer, Timestamp,
+    order::{seal, seals_hash},
+};
 use symbolon_quorum::{
-    Effect, MemberSet, Message, Reason, Rejected, Remedy, Replica, ReplicaEvent, ReplicaInput, Verdict, VerdictEvent,
-    VerdictInput,
+    Answer, Attestation, Effect, MemberSet, Message, Reason, Rejected, Remedy, Replica, ReplicaEvent, ReplicaInput,
+    SignedCommit, SignedSubset, Verdict, VerdictEvent, VerdictInput,
 };
 
 type Sent = Vec<(Address, Message)>;
@@ -394,6 +397,83 @@ fn sym_23_the_payer_pays_against_signed_results_and_later_arrivals_too() {
     check_settlement(&table.setup, &verdict.settlement().unwrap());
     let call = VerdictInput::Received { from: zero, message: Message::Call { commits: vec![] } };
     assert_eq!(verdict.handle(call, Timestamp(T)).unwrap_err().reason, Reason::NotForPayer);
+}
+
+/// What a reserve says to the payer when it has copied the truth: a Commit, the answer, a Result with `beside`.
+fn copy_of(table: &Table, seat: usize, beside: &[(usize, Seal)]) -> [Message; 3] {
+    let (order, domain) = (table.setup.terms.digest(), table.setup.domain);
+    let key = &table.setup.keys[table.seats[seat]];
+    let (provider, nonce) = (key.address(), Nonce::from_bytes([0xc0; 32]));
+    let own = seal(order, provider, truth(), FUEL, nonce);
+    let signature = key.sign(&Commit { order, seal: own }.digest(&domain));
+    let mut seals: Vec<(usize, Seal)> = beside.iter().map(|(seat, seal)| (table.seats[*seat], *seal)).collect();
+    seals.push((table.seats[seat], own));
+    seals.sort_unstable_by_key(|(index, _)| *index);
+    let members: MemberSet = seals.iter().map(|(index, _)| *index).collect();
+    let seals = seals_hash(&seals.iter().map(|(_, seal)| *seal).collect::<Vec<_>>()).into();
+    let statement = ResultStatement { order, results_root: truth(), fuel: FUEL, seals };
+    let subset = SignedSubset { members, seals, signature: key.sign(&statement.digest(&domain)) };
+    [
+        Message::Commit(SignedCommit { provider, seal: own, signature }),
+        Message::Answer { answer: Answer { results_root: truth(), fuel: FUEL, nonce }, commits: vec![] },
+        Message::Result(Attestation { results_root: truth(), fuel: FUEL, signed: vec![subset] }),
+    ]
+}
+
+#[test]
+fn sym_22_a_reserve_is_paid_only_where_those_who_showed_it_their_answers_attest_it() {
+    // Three of five: two honest, a liar, and a reserve that shows one member junk, copies, and commits the copy to the
+    // payer, which cannot know what it saw.
+    let mut table = Table::new(3);
+    let mut verdict = Verdict::new(table.setup.terms.clone());
+    let commits = [table.compute(0, truth(), T), table.compute(1, truth(), T), table.compute(2, lie(1), T)];
+    let payer = table.setup.payer;
+    let mut sent = vec![Sent::new(); 3];
+    for (from, commit) in commits.iter().enumerate() {
+        for (to, sent) in sent.iter_mut().enumerate().filter(|(to, _)| *to != from) {
+            sent.extend(table.tell(from, to, commit, T).0);
+        }
+    }
+    let mut tell = |from: Address, message: Message| {
+        let effects = verdict.handle(VerdictInput::Received { from, message }, Timestamp(T + 1)).unwrap();
+        let events = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Emit(event) => Some(event),
+            _ => None,
+        });
+        events.collect::<Vec<_>>()
+    };
+    for (seat, sent) in sent.iter().enumerate() {
+        let events = tell(table.address(seat), answer_to(sent, payer).unwrap());
+        let called = matches!(events.as_slice(), [VerdictEvent::ReserveCalled(_)]);
+        assert_eq!(called, seat == 2, "differing answers call a reserve");
+    }
+    let seal_of = |seat: usize| match &commits[seat] {
+        Message::Commit(commit) => (seat, commit.seal),
+        other => panic!("{other:?}"),
+    };
+    let reserve = table.address(3);
+    let (beside_one, beside_two) = (seal_of(0), seal_of(1));
+    for message in copy_of(&table, 3, &[beside_one, beside_two]) {
+        let events = tell(reserve, message);
+        assert!(events.is_empty(), "a copy decides nothing and is not paid: {events:?}");
+    }
+    // The two have not shown it their answers before this Commit, and attest it: now it is.
+    let order = table.setup.terms.digest();
+    let own = seal(order, reserve, truth(), FUEL, Nonce::from_bytes([0xc0; 32]));
+    let mut seals = [beside_one, beside_two, (3, own)].map(|(seat, seal)| (table.seats[seat], seal));
+    seals.sort_unstable_by_key(|(index, _)| *index);
+    let members: MemberSet = seals.iter().map(|(index, _)| *index).collect();
+    let seals = seals_hash(&seals.map(|(_, seal)| seal)).into();
+    let statement = ResultStatement { order, results_root: truth(), fuel: FUEL, seals };
+    let mut paid = Vec::new();
+    for seat in [0, 1] {
+        let signature = table.setup.keys[table.seats[seat]].sign(&statement.digest(&table.setup.domain));
+        let signed = vec![SignedSubset { members, seals, signature }];
+        let result = Message::Result(Attestation { results_root: truth(), fuel: FUEL, signed });
+        paid = tell(table.address(seat), result);
+    }
+    let agreed = paid.iter().filter(|event| matches!(event, VerdictEvent::Agreed { .. })).count();
+    assert_eq!((agreed, paid.len()), (3, 5), "{paid:?}");
 }
 
 #[test]
