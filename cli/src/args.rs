@@ -40,6 +40,36 @@ pub(crate) struct NetworkArgs {
     pub(crate) rpc: Vec<String>,
 }
 
+/// What transactions may cost. One that would cost more waits, and says so.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Fees of transactions")]
+pub(crate) struct FeeArgs {
+    /// The most ever paid for one gas, tip included, in gwei [default: 500]
+    #[arg(long, value_name = "GWEI", env = "SYMBOLON_MAX_GAS_PRICE", value_parser = crate::output::parse_gwei)]
+    pub(crate) max_gas_price: Option<u128>,
+    /// The most that one transaction may cost, in ether [default: 1]
+    #[arg(long, value_name = "ETHER", env = "SYMBOLON_MAX_TX_FEE", value_parser = crate::output::parse_ether)]
+    pub(crate) max_tx_fee: Option<u128>,
+    /// The most that all transactions of 24 hours may cost, in ether [default: 5]
+    #[arg(long, value_name = "ETHER", env = "SYMBOLON_MAX_DAY_FEE", value_parser = crate::output::parse_ether)]
+    pub(crate) max_day_fee: Option<u128>,
+}
+
+/// When a claim is worth its gas.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "When to claim")]
+pub(crate) struct ClaimArgs {
+    /// The most of a claim that may go into its gas, such as 0.05 or 5%; needs --ether-price to mean anything
+    #[arg(long, value_name = "RATIO", default_value = "5%", value_parser = crate::output::parse_ratio)]
+    pub(crate) max_fee_ratio: u16,
+    /// The same once a job is over or its requestor is silent, where that is more
+    #[arg(long, value_name = "RATIO", default_value = "20%", value_parser = crate::output::parse_ratio)]
+    pub(crate) max_fee_ratio_at_end: u16,
+    /// What one ether is worth in tokens, for weighing claims against their gas
+    #[arg(long, value_name = "TOKENS", default_value = "0", value_parser = crate::output::parse_tokens)]
+    pub(crate) ether_price: Amount,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start, look at, or stop a local chain with the contracts on it
@@ -70,7 +100,20 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: VaultCommand,
     },
+    /// Transactions of this data folder that are under way: look, see through, cancel
+    #[command(
+        after_help = "Examples:\n  symbolon tx ls\n  symbolon tx push --max-tx-fee 0.2\n  symbolon tx cancel 0x1234…"
+    )]
+    Tx {
+        #[command(flatten)]
+        network: NetworkArgs,
+        #[command(subcommand)]
+        command: TxCommand,
+    },
     /// Channels and the vouchers in them
+    #[command(
+        after_help = "Examples:\n  symbolon channel claim --dry-run --ether-price 2500 --max-fee-ratio 2%\n  symbolon channel find\n  symbolon channel resume 0x1234…"
+    )]
     Channel {
         #[command(flatten)]
         network: NetworkArgs,
@@ -190,6 +233,9 @@ pub(crate) enum DevnetCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProviderCommand {
     /// Stake, register, and work until stopped
+    #[command(
+        after_help = "Example, claiming when gas takes at most 2% and spending at most 0.05 ether a day on it:\n  symbolon provider run --rate 0.05 --ether-price 2500 --max-fee-ratio 2% --max-day-fee 0.05\n\nsymbolon channel claim --dry-run with the same flags shows what it would claim now, and why."
+    )]
     Run(ProviderArgs),
 }
 
@@ -218,9 +264,10 @@ pub(crate) struct ProviderArgs {
     /// Claim vouchers once they are worth this much together, in tokens
     #[arg(long, default_value = "10", value_parser = crate::output::parse_tokens)]
     pub(crate) claim_at: Amount,
-    /// What one ether is worth in tokens, for weighing claims against their gas
-    #[arg(long, default_value = "0", value_parser = crate::output::parse_tokens)]
-    pub(crate) ether_price: Amount,
+    #[command(flatten)]
+    pub(crate) claims: ClaimArgs,
+    #[command(flatten)]
+    pub(crate) fees: FeeArgs,
     /// The most of the price that may go to the author of the code, in basis points
     #[arg(long, default_value_t = 2000)]
     pub(crate) max_royalty: u16,
@@ -282,6 +329,8 @@ pub(crate) struct FliteArgs {
     /// Time for one part
     #[arg(long, default_value = "00:01:00", value_parser = parse_hms)]
     pub(crate) subtask_timeout: u64,
+    #[command(flatten)]
+    pub(crate) fees: FeeArgs,
     /// Print every event as JSON on stdout
     #[arg(long, hide = true)]
     pub(crate) events: bool,
@@ -308,6 +357,8 @@ pub(crate) enum VaultCommand {
         /// Tokens, such as 10 or 0.5
         #[arg(value_parser = crate::output::parse_tokens)]
         amount: Amount,
+        #[command(flatten)]
+        fees: FeeArgs,
     },
     /// Move free balance out of the vault
     Withdraw {
@@ -317,6 +368,8 @@ pub(crate) enum VaultCommand {
         /// Where to; this key's own address when absent
         #[arg(long)]
         to: Option<Address>,
+        #[command(flatten)]
+        fees: FeeArgs,
     },
 }
 
@@ -332,8 +385,68 @@ pub(crate) enum ChannelCommand {
         #[arg(long)]
         lane: Option<u16>,
     },
-    /// Take back what expired channels of this key have left
-    Release,
+    /// Take back what expired channels of this key have left, also of those that this data folder does not know
+    Release {
+        #[command(flatten)]
+        fees: FeeArgs,
+    },
+    /// Claim what this data folder holds and is worth its gas, as a running provider does by itself
+    #[command(
+        after_help = "With --dry-run nothing is sent and a node may be running: it prints what would be sent, what would not, and why.\n\nExamples:\n  symbolon channel claim --dry-run --ether-price 2500 --max-fee-ratio 2%\n  symbolon channel claim --max-tx-fee 0.1"
+    )]
+    Claim {
+        /// Print what would be sent and why, and send nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// The least that a claim collects while its job goes on, in tokens
+        #[arg(long, value_name = "TOKENS", default_value = "0", value_parser = crate::output::parse_tokens)]
+        claim_at: Amount,
+        #[command(flatten)]
+        claims: ClaimArgs,
+        #[command(flatten)]
+        fees: FeeArgs,
+    },
+    /// Look on the chain for channels of this key that this data folder does not know
+    #[command(
+        after_help = "For a folder that was lost, or restored from an old backup: it needs nothing but the key. What this key earmarked comes back with `symbolon channel release` after the expiry; what others earmarked for it is claimed with vouchers, which are in the lost folder, its backups, and with its watchtowers.\n\nExample, in a new folder:\n  symbolon key new --import secret.txt --data found && symbolon channel find --data found"
+    )]
+    Find,
+    /// Let channels go on that the chain contradicted, after showing what happened and what may be lost
+    #[command(
+        after_help = "Examples:\n  symbolon channel resume 0x1234…\n  symbolon channel resume 0x1234… --lane 1 --yes"
+    )]
+    Resume {
+        /// The other side: a payer key or a payee; several can be named
+        #[arg(required = true)]
+        addresses: Vec<Address>,
+        /// Only this lane
+        #[arg(long)]
+        lane: Option<u16>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TxCommand {
+    /// Everything in the journal that has no end yet; a node may be running
+    Ls,
+    /// See through what is under way: send it again, and raise its fee up to the caps, until it is mined
+    Push {
+        #[command(flatten)]
+        fees: FeeArgs,
+    },
+    /// Put a transaction without effect in the place of one under way
+    #[command(
+        after_help = "Whichever of the two is mined counts. What is cancelled is not done again by itself.\n\nExample:\n  symbolon tx cancel 0x1234… --max-gas-price 900"
+    )]
+    Cancel {
+        /// The intent, as symbolon tx ls names it; its beginning is enough
+        id: String,
+        #[command(flatten)]
+        fees: FeeArgs,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -373,10 +486,11 @@ pub(crate) struct WatchtowerArgs {
     /// A folder of package files to collect as well; receipts are put beside them
     #[arg(long, value_name = "DIR")]
     pub(crate) packages: Option<PathBuf>,
-    /// Seconds before a channel's expiry at which its voucher is claimed; half a provider's margin when absent
+    /// Seconds before a channel's expiry at which its voucher is claimed, up to four times as many while the chain is
+    /// congested; half a provider's margin when absent
     #[arg(long, value_name = "SECONDS")]
     pub(crate) margin: Option<u64>,
-    /// Seconds before an order's settle-by at which its quorum is settled
+    /// Seconds before an order's settle-by at which its quorum is settled, likewise; a sixth of an order's time when absent
     #[arg(long, value_name = "SECONDS")]
     pub(crate) settle_margin: Option<u64>,
     /// The least a package has to collect, in tokens: the gas is this watchtower's
@@ -388,6 +502,8 @@ pub(crate) struct WatchtowerArgs {
     /// The most packages in all
     #[arg(long, default_value_t = 10_000)]
     pub(crate) most: usize,
+    #[command(flatten)]
+    pub(crate) fees: FeeArgs,
 }
 
 #[derive(Debug, Subcommand)]

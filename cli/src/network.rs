@@ -1,7 +1,7 @@
 //! Which chain, which vault: the network file, and connecting by it.
 
 use crate::{
-    args::NetworkArgs,
+    args::{FeeArgs, NetworkArgs},
     fail::{Failure, Hint},
     output::foreign,
 };
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use symbolon_node::Timing;
 use symbolon_primitives::{Address, Domain};
-use symbolon_settlement::{ChainConfig, ChainError, ChainView, VaultView};
+use symbolon_settlement::{ChainConfig, ChainError, ChainView, TxConfig, TxError, VaultView};
 
 /// A network, as `symbolon devnet up` writes it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -74,6 +74,29 @@ impl NetworkFile {
         ChainConfig::new(self.rpc.clone(), self.chain_id).with_urls(urls)
     }
 
+    /// How transactions are sent and watched, within the caps of the command line.
+    pub(crate) fn tx_config(&self, fees: &FeeArgs) -> TxConfig {
+        let usual = TxConfig { confirmations: u64::from(self.timing().depth).saturating_add(1), ..TxConfig::default() };
+        TxConfig {
+            poll: if self.devnet { std::time::Duration::from_millis(150) } else { usual.poll },
+            max_fee_per_gas: fees.max_gas_price.unwrap_or(usual.max_fee_per_gas),
+            max_tx_wei: fees.max_tx_fee.unwrap_or(usual.max_tx_wei),
+            max_day_wei: fees.max_day_fee.unwrap_or(usual.max_day_wei),
+            ..usual
+        }
+    }
+
+    /// As [`NetworkFile::connect`], or by the word of one endpoint where they come to no quorum: good enough for
+    /// collecting, and for nothing else.
+    pub(crate) async fn connect_to_collect(&self) -> Result<VaultView, Failure> {
+        if let Ok(vault) = self.connect().await {
+            return Ok(vault);
+        }
+        let view = ChainView::connect_any(&self.chain_config()).await.map_err(chain_failure)?.for_collecting();
+        let head = view.head().await.map_err(chain_failure)?;
+        view.vault(self.vault, self.token, &head).await.map_err(chain_failure)
+    }
+
     /// Connects and checks the vault.
     pub(crate) async fn connect(&self) -> Result<VaultView, Failure> {
         let view = ChainView::connect(&self.chain_config()).await.map_err(chain_failure)?;
@@ -93,11 +116,22 @@ pub(crate) fn chain_failure(error: ChainError) -> Failure {
 }
 
 /// A failure of a transaction, with its hint.
-pub(crate) fn tx_failure(error: &symbolon_settlement::TxError) -> Failure {
+pub(crate) fn tx_failure(error: &TxError) -> Failure {
     let failure = Failure::chain(foreign(&error.to_string()));
-    match error.hint() {
-        Some(hint) => failure.hint(hint),
-        None => failure,
+    match (cap_flag(error), error.hint()) {
+        (Some(flag), Some(hint)) => failure.hint(format!("{hint} ({flag})")),
+        (_, Some(hint)) => failure.hint(hint),
+        _ => failure,
+    }
+}
+
+/// The flag that raises the cap which a transaction waits for.
+pub(crate) fn cap_flag(error: &TxError) -> Option<&'static str> {
+    match error {
+        TxError::FeeAboveCap { .. } => Some("--max-gas-price GWEI"),
+        TxError::TxAboveCap { .. } => Some("--max-tx-fee ETHER"),
+        TxError::DayAboveCap { .. } => Some("--max-day-fee ETHER"),
+        _ => None,
     }
 }
 

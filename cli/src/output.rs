@@ -78,14 +78,47 @@ pub(crate) fn tokens(base: u128) -> String {
     if trimmed.is_empty() { format!("{whole}") } else { format!("{whole}.{trimmed}") }
 }
 
+/// Wei as gwei, without rounding.
+pub(crate) fn gwei(wei: u128) -> String {
+    tokens(wei.saturating_mul(1_000_000_000))
+}
+
 /// Reads an amount of tokens (`1`, `0.25`) into base units.
 pub(crate) fn parse_tokens(text: &str) -> Result<symbolon_primitives::Amount, String> {
+    let digits = decimal(text, 18)
+        .ok_or("expected a number of tokens with at most 18 decimals, such as 1 or 0.25".to_owned())?;
+    digits.parse().map_err(|e: symbolon_primitives::AmountError| e.to_string())
+}
+
+/// Reads an amount of ether (`0.1`) into wei.
+pub(crate) fn parse_ether(text: &str) -> Result<u128, String> {
+    let digits = decimal(text, 18).ok_or("expected a number of ether with at most 18 decimals, such as 0.1")?;
+    digits.parse().map_err(|_| "that is more ether than there is".to_owned())
+}
+
+/// Reads an amount of gwei (`1.5`) into wei.
+pub(crate) fn parse_gwei(text: &str) -> Result<u128, String> {
+    let digits = decimal(text, 9).ok_or("expected a number of gwei with at most 9 decimals, such as 40 or 1.5")?;
+    digits.parse().map_err(|_| "that is more gwei than there are".to_owned())
+}
+
+/// Reads a ratio from 0 to 1 (`0.05`, `5%`) into basis points.
+pub(crate) fn parse_ratio(text: &str) -> Result<u16, String> {
+    let digits = match text.strip_suffix('%') {
+        Some(percent) => decimal(percent, 2),
+        None => decimal(text, 4),
+    };
+    let wrong = "expected a ratio from 0 to 1 with at most four decimals, such as 0.05 or 5%";
+    let bps: u32 = digits.ok_or(wrong)?.parse().map_err(|_| wrong)?;
+    if bps > 10_000 { Err(wrong.to_owned()) } else { u16::try_from(bps).map_err(|_| wrong.to_owned()) }
+}
+
+/// The digits of a number with at most so many decimals, as many of them as are missing added.
+fn decimal(text: &str, places: usize) -> Option<String> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-    if (whole.is_empty() && part.is_empty()) || !digits(whole) || !digits(part) || part.len() > 18 {
-        return Err("expected a number of tokens with at most 18 decimals, such as 1 or 0.25".into());
-    }
-    format!("{whole}{part:0<18}").parse().map_err(|e: symbolon_primitives::AmountError| e.to_string())
+    let is_number = !(whole.is_empty() && part.is_empty()) && digits(whole) && digits(part) && part.len() <= places;
+    is_number.then(|| format!("{whole}{part:0<places$}"))
 }
 
 #[cfg(test)]
@@ -128,5 +161,34 @@ mod tests {
         for bad in ["", ".", "-1", "1e3", "1.0000000000000000001", "1,5", "99999999999999999999999999999"] {
             assert!(parse_tokens(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn ratios_and_fees_read_into_whole_numbers() {
+        for (text, bps) in [
+            ("0", 0),
+            ("0.05", 500),
+            ("5%", 500),
+            ("0.0001", 1),
+            ("0.01%", 1),
+            (".5", 5_000),
+            ("1", 10_000),
+            ("100%", 10_000),
+        ] {
+            assert_eq!(parse_ratio(text), Ok(bps), "{text}");
+        }
+        for bad in
+            ["", "%", ".", "5", "1.0001", "101%", "100.01%", "0.00001", "0.001%", "-1%", "5 %", "1e-2", "99999999999"]
+        {
+            assert!(parse_ratio(bad).is_err(), "{bad}");
+        }
+        assert_eq!(parse_ether("0.000000000000000001"), Ok(1));
+        assert_eq!(parse_ether("5"), Ok(5 * 10_u128.pow(18)));
+        assert_eq!(parse_gwei("1.000000001"), Ok(1_000_000_001));
+        assert_eq!((gwei(1_000_000_001), gwei(7)), ("1.000000001".to_owned(), "0.000000007".to_owned()));
+        for bad in ["", "1,5", "0.0000000000000000001", "999999999999999999999999999999"] {
+            assert!(parse_ether(bad).is_err(), "{bad}");
+        }
+        assert!(parse_gwei("0.0000000001").is_err());
     }
 }

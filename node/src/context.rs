@@ -186,6 +186,11 @@ impl Context {
         Ok((Arc::new(context), receiver))
     }
 
+    /// Own transactions that wait to be mined.
+    pub(crate) fn waiting(&self) -> usize {
+        self.txs.pending().iter().filter(|pending| pending.mined_in.is_none()).count()
+    }
+
     /// This node as a peer.
     #[must_use]
     pub fn me(&self) -> Peer {

@@ -3,6 +3,7 @@
 use crate::{context::NodeError, provider::ChannelRecord, requestor::PayerRecord, snapshot};
 use serde::Serialize;
 use std::{fmt, path::Path};
+use symbolon_channel::Conflict;
 use symbolon_primitives::{Address, Amount, Domain, Lane, OrderDigest, Timestamp};
 use symbolon_settlement::ChannelState;
 use symbolon_store::{StoreHandle, View};
@@ -40,6 +41,8 @@ pub struct KnownChannel {
     pub open_order: Option<OrderDigest>,
     /// How long before the expiry the payee stops relying on the channel.
     pub margin_secs: u64,
+    /// What the chain showed and could not be, if that stopped the channel.
+    pub halted: Option<Conflict>,
 }
 
 /// What happens next in a channel, and when.
@@ -56,6 +59,8 @@ pub enum NextStep {
         /// The expiry less the margin.
         by: Timestamp,
     },
+    /// It is stopped until a person has looked.
+    Look,
     /// The owner may release since, or from, this time.
     Release {
         /// The expiry.
@@ -70,6 +75,7 @@ impl fmt::Display for NextStep {
         match self {
             Self::Order { order } => write!(f, "order {order} is paid, settled or given up"),
             Self::Claim { by } => write!(f, "the payee claims, by {by} at the latest"),
+            Self::Look => f.write_str("it is stopped until somebody has looked: symbolon channel resume"),
             Self::Release { from } => write!(f, "the owner may release from {from} on"),
             Self::Idle => f.write_str("nothing"),
         }
@@ -88,6 +94,10 @@ impl KnownChannel {
     /// What happens next, with the channel as `state` has it.
     #[must_use]
     pub fn next_step(&self, state: &ChannelState) -> NextStep {
+        let claims = self.role == Role::Payee && !self.claimable(state).is_zero();
+        if self.halted.is_some() && !claims {
+            return NextStep::Look;
+        }
         if let Some(order) = self.open_order {
             return NextStep::Order { order };
         }
@@ -117,6 +127,7 @@ pub fn known_channels(view: &View<'_>, domain: &Domain) -> Result<Vec<KnownChann
             exposure: if payer.open_order().is_some() { left.saturating_sub(payer.room()) } else { Amount::ZERO },
             open_order: payer.open_order(),
             margin_secs: payer.terms().margin_secs,
+            halted: payer.halted(),
         };
         (payer.terms().domain, known)
     });
@@ -133,6 +144,7 @@ pub fn known_channels(view: &View<'_>, domain: &Domain) -> Result<Vec<KnownChann
             exposure: payee.exposure(),
             open_order: payee.open_order(),
             margin_secs: payee.terms().margin_secs,
+            halted: payee.halted(),
         };
         (payee.terms().domain, known)
     });

@@ -8,6 +8,7 @@ use crate::{
     provider::OrderRecord,
     requestor::RunningOrder,
     snapshot::{self, Snapshot},
+    watch,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -15,7 +16,7 @@ use symbolon_executor::{Cancel, Engine};
 use symbolon_primitives::{
     Address, AgreementDigest, Amount, AmountError, Domain, Epoch, Lane, Leaf, OrderDigest, SignedAgreement,
     SignedOrder, Timestamp, UnitResult,
-    receipt::{Attested, Paid, Receipt, VERSION},
+    receipt::{Paid, Receipt, VERSION},
 };
 use symbolon_quorum::Settlement;
 use symbolon_store::{Direction, StoreError, View, VoucherKey, Write};
@@ -227,11 +228,6 @@ pub(crate) fn receipt_of(
         let total = row.leaf.total(settlement.fuel)?;
         vouchers.extend(covering(view, direction, settlement.payer, lane, &row.leaf, total)?);
     }
-    let attested = |row: &symbolon_quorum::Row| Attested {
-        provider: row.leaf.provider,
-        nonce: row.nonce,
-        signature: row.signature,
-    };
     Ok(Receipt {
         version: VERSION,
         domain: *domain,
@@ -241,7 +237,7 @@ pub(crate) fn receipt_of(
         units,
         results_root: settlement.results_root,
         fuel: settlement.fuel,
-        quorum: settlement.rows.iter().map(attested).collect(),
+        quorum: watch::attested(settlement),
         vouchers,
     })
 }

@@ -12,15 +12,18 @@
 //! their effects in order; [`now`] is the only clock. Nothing leaves a node
 //! before what it depends on is durable.
 
+mod collect;
 mod content_store;
 mod context;
 mod convert;
 mod event;
+mod find;
 mod funds;
 mod known;
 mod ledger;
 mod listing;
 mod outbox;
+mod overrule;
 mod peer;
 mod policy;
 mod provider;
@@ -31,9 +34,11 @@ mod snapshot;
 mod watch;
 mod watchtower;
 
+pub use collect::{Collection, Holdings, holdings};
 pub use content_store::{CONTENT_DIR, ContentStore};
 pub use context::{Context, NodeConfig, NodeError, engine, now};
 pub use event::{Event, Events, JobReport, ProviderPart};
+pub use find::{Finder, FoundChannel};
 pub use funds::{deposit, ensure_balance, ensure_stake};
 pub use known::{KnownChannel, NextStep, Role, known_channels, open_store};
 pub use ledger::{
@@ -41,10 +46,12 @@ pub use ledger::{
 };
 pub use listing::UseError;
 pub use outbox::Outbox;
+pub use overrule::{Halt, StaysHalted};
 pub use peer::{CallError, FetchError, Peer, PeerError};
 pub use policy::{ProviderTerms, RequestorTerms, TermsRefused, Timing, UNSTAKE_SECS};
 pub use provider::{Fault, Provider, ProviderConfig};
 pub use requestor::{DrawRules, JobError, JobSpec, Requestor, UnitOutput, UnitSpec, batches, grouping};
+pub use symbolon_channel::Conflict;
 pub use symbolon_market::Candidate;
 pub use watch::{HandOverError, hand_over, packages, watch_receipts};
 pub use watchtower::{Kept, WatchReceipt, Watchtower, WatchtowerConfig, watched};

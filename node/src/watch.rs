@@ -16,6 +16,7 @@ use symbolon_primitives::{
     watch::{Package, QuorumPackage, watch_digest},
 };
 use symbolon_quorum::Settlement;
+use symbolon_settlement::ops::QuorumRow;
 use symbolon_store::View;
 use symbolon_wire::{MAX_GOSSIP, MAX_REQUEST, MAX_RESPONSE, Request, Response};
 
@@ -50,19 +51,30 @@ pub(crate) fn voucher_package(signed: &SignedVoucher) -> Package {
     Package::Voucher(Paid { voucher: signed.voucher, signature: signed.signature })
 }
 
-pub(crate) fn quorum_package(order: &SignedOrder, settlement: &Settlement) -> Package {
-    let attested = |row: &symbolon_quorum::Row| Attested {
+/// What the members of a settlement signed.
+pub(crate) fn attested(settlement: &Settlement) -> Vec<Attested> {
+    let of = |row: &symbolon_quorum::Row| Attested {
         provider: row.leaf.provider,
         nonce: row.nonce,
         signature: row.signature,
     };
+    settlement.rows.iter().map(of).collect()
+}
+
+/// The same as the rows of a call.
+pub(crate) fn rows(quorum: &[Attested]) -> Vec<QuorumRow> {
+    let row = |row: &Attested| QuorumRow { provider: row.provider, nonce: row.nonce, signature: row.signature };
+    quorum.iter().map(row).collect()
+}
+
+pub(crate) fn quorum_package(order: &SignedOrder, settlement: &Settlement) -> Package {
     Package::Quorum(Box::new(QuorumPackage {
         order: settlement.order,
         signature: settlement.order_signature,
         leaves: order.leaves.clone(),
         results_root: settlement.results_root,
         fuel: settlement.fuel,
-        quorum: settlement.rows.iter().map(attested).collect(),
+        quorum: attested(settlement),
     }))
 }
 
@@ -86,7 +98,7 @@ fn request(key: &Key, domain: &Domain, package: Package) -> Request {
 }
 
 /// Checks a watchtower's word about a package.
-fn receipt_of(
+fn checked_receipt(
     domain: &Domain,
     package: &Package,
     payee: Address,
@@ -110,7 +122,7 @@ pub(crate) async fn hand_over_until_taken(
 ) -> Result<(), HandOverError> {
     let request = request(&context.key, &context.domain, package.clone());
     let response = context.outbox.deliver(tower, &request, PATIENCE).await?;
-    let receipt = receipt_of(&context.domain, &package, context.key.address(), response)?;
+    let receipt = checked_receipt(&context.domain, &package, context.key.address(), response)?;
     let id = [receipt.word.package.as_slice(), receipt.tower.as_slice()].concat();
     context.store.write(vec![snapshot::put(&id, &receipt)?]).await.map_err(NodeError::from)?;
     let event = crate::Event::HandedOver { tower: receipt.tower, until: receipt.word.until };
@@ -153,7 +165,7 @@ async fn hand_one(
     package: Package,
 ) -> Result<WatchReceipt, HandOverError> {
     let response = call(client, tower, &request(key, domain, package.clone()), ANSWER).await?;
-    receipt_of(domain, &package, key.address(), response)
+    checked_receipt(domain, &package, key.address(), response)
 }
 
 /// What watchtowers said they hold, as a data folder keeps it.

@@ -4,13 +4,19 @@
 //! credited, and anybody may submit it (SYM-06, SYM-08). Its own risk is gas,
 //! so it takes only what a channel on chain covers now, one place a channel,
 //! and a limit of places a client.
+//!
+//! Its margins grow with congestion as a provider's do ([`Recent`]). Where the
+//! endpoints do not come to a quorum it goes on submitting by the word of one;
+//! nothing is taken or forgotten on that.
 
 use crate::{
     context::{Context, NodeConfig, NodeError, now},
     event::{Event, Events},
     serve::{answer, refuse},
     snapshot::{self, Snapshot},
+    watch,
 };
+use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,15 +31,15 @@ use symbolon_primitives::{
     watch::{Instrument, Package, Watched, watch_digest},
 };
 use symbolon_settlement::{
-    ChainError, ChannelState, Depth, TxConfig, VaultView,
+    ChainError, ChannelState, Congestion, Depth, Header, Recent, TxConfig, VaultView,
     claims::MAX_ROWS,
-    ops::{self, QuorumRow, SignedVoucher},
+    ops::{self, SignedVoucher},
 };
 use symbolon_store::{View, Write};
 use symbolon_wire::{self as wire, MAX_REQUEST, RefusalCode, Request, Response};
 use tokio::{
     sync::{Semaphore, mpsc},
-    time::MissedTickBehavior,
+    time::{Instant, MissedTickBehavior},
 };
 
 /// Packages being checked against the chain at once.
@@ -48,6 +54,14 @@ const AGAIN_SECS: u64 = 5;
 const MAX_FILE_BYTES: u64 = 1 << 20;
 /// The most files of a folder looked at.
 const MAX_FILES: usize = 100_000;
+/// How soon a file that was refused for a passing reason is tried again at first, and at the latest.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+/// See [`FIRST_PAUSE`].
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+/// Channels looked at in one go, the most pressing first, and how many at once.
+const LOOKS: usize = 512;
+/// See [`LOOKS`].
+const READS_AT_ONCE: usize = 16;
 
 /// How a watchtower is set up.
 #[derive(Clone, Debug)]
@@ -79,6 +93,9 @@ pub struct Kept {
     pub until: Timestamp,
     #[serde(skip)]
     next_look: Timestamp,
+    /// No look before this, however pressing.
+    #[serde(skip)]
+    not_before: Timestamp,
 }
 
 impl Snapshot for Kept {
@@ -92,9 +109,22 @@ impl Kept {
         match &self.package {
             Package::Voucher(_) => [b"v", payer.as_slice(), payee.as_slice(), lane.word().as_slice()].concat(),
             Package::Quorum(quorum) => {
-                [b"q", quorum.order.digest(&context.domain).as_bytes().as_slice(), payee.as_slice()].concat()
+                [&quorum_places(quorum.order.digest(&context.domain)), payee.as_slice()].concat()
             }
         }
+    }
+
+    /// How long before its deadline it is submitted while the chain is calm.
+    fn margin_secs(&self, config: &WatchtowerConfig) -> u64 {
+        match self.package {
+            Package::Voucher(_) => config.expiry_margin_secs,
+            Package::Quorum(_) => config.settle_margin_secs,
+        }
+    }
+
+    /// When it is submitted, as congested as the chain is.
+    fn due(&self, config: &WatchtowerConfig, congestion: Congestion) -> Timestamp {
+        Timestamp(self.until.0.saturating_sub(congestion.stretch(self.margin_secs(config))))
     }
 
     fn is_better_than(&self, other: &Self) -> bool {
@@ -123,6 +153,11 @@ impl Kept {
     }
 }
 
+/// What the places of an order's quorums begin with.
+fn quorum_places(order: OrderDigest) -> Vec<u8> {
+    [b"q".as_slice(), order.as_bytes()].concat()
+}
+
 /// Every package that a data folder holds, for commands that only look.
 ///
 /// # Errors
@@ -145,8 +180,24 @@ pub struct WatchReceipt {
 /// What background tasks report.
 enum Done {
     Checked { kept: Box<Kept>, found: Result<ChannelState, ChainError>, asked: Asked },
+    Anchored(Result<Anchors, ChainError>),
     Looked { time: Timestamp, found: Vec<(Vec<u8>, Result<Look, ChainError>)> },
-    Sent { error: Option<String>, vouchers: usize, order: Option<OrderDigest>, value: Amount },
+    Sent { error: Option<String>, places: Vec<Vec<u8>>, what: Submitted },
+}
+
+/// What was submitted.
+#[derive(Clone, Copy)]
+enum Submitted {
+    Vouchers { count: usize, value: Amount },
+    Quorum(OrderDigest),
+}
+
+/// The blocks that a look is at, and by whose word.
+struct Anchors {
+    vault: VaultView,
+    head: Header,
+    /// Nothing where a single endpoint speaks: it is not believed that something is over.
+    deep: Option<Header>,
 }
 
 /// Who waits for the word.
@@ -155,10 +206,33 @@ enum Asked {
     File(PathBuf),
 }
 
-/// A channel now and at depth.
+/// A channel now and, where more than one endpoint speaks, at depth.
 struct Look {
     now: ChannelState,
-    deep: ChannelState,
+    deep: Option<ChannelState>,
+}
+
+/// A file of the folder that was looked at.
+#[derive(Default)]
+struct PackageFile {
+    /// When it is tried again; nothing while it is being checked, or once it was answered for good.
+    again_at: Option<Instant>,
+    /// The last pause.
+    pause: Duration,
+}
+
+impl PackageFile {
+    fn is_due(&self, now: Instant) -> bool {
+        self.again_at.is_some_and(|at| at <= now)
+    }
+
+    /// Refused for a passing reason: the next try is later each time.
+    fn put_off(&mut self, now: Instant) {
+        if self.again_at.is_none() {
+            self.pause = self.pause.saturating_mul(2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+            self.again_at = now.checked_add(self.pause);
+        }
+    }
 }
 
 /// A running watchtower.
@@ -169,8 +243,10 @@ pub struct Watchtower {
     clients: BTreeMap<Address, usize>,
     checking: Arc<Semaphore>,
     looking: bool,
-    sending: usize,
-    files: BTreeSet<PathBuf>,
+    /// Places of what was submitted and has not come to its end.
+    sending: BTreeSet<Vec<u8>>,
+    recent: Recent,
+    files: BTreeMap<PathBuf, PackageFile>,
     reports: mpsc::Sender<Done>,
     incoming: mpsc::Receiver<Done>,
 }
@@ -197,8 +273,9 @@ impl Watchtower {
             clients: BTreeMap::new(),
             checking: Arc::new(Semaphore::new(CHECKING)),
             looking: false,
-            sending: 0,
-            files: BTreeSet::new(),
+            sending: BTreeSet::new(),
+            recent: Recent::default(),
+            files: BTreeMap::new(),
             reports,
             incoming,
             context,
@@ -291,10 +368,13 @@ impl Watchtower {
         }
     }
 
-    fn deny(&self, asked: Asked, code: RefusalCode, why: String) {
+    fn deny(&mut self, asked: Asked, code: RefusalCode, why: String) {
         match asked {
             Asked::Peer(reply) => refuse(reply, code, why),
             Asked::File(path) => {
+                if code == RefusalCode::Later {
+                    self.files.entry(path.clone()).or_default().put_off(Instant::now());
+                }
                 let message = format!("package {}: {why}", path.display());
                 self.context.events.emit(Event::Warning { message });
             }
@@ -302,7 +382,7 @@ impl Watchtower {
     }
 
     /// Everything that needs no chain; the chain is asked in the background.
-    fn check(&self, package: Package, payee: Address, asked: Asked) {
+    fn check(&mut self, package: Package, payee: Address, asked: Asked) {
         let instrument = match package.check(&self.context.domain) {
             Ok(found) => found.into_iter().find(|instrument| instrument.payee == payee),
             Err(error) => return self.deny(asked, RefusalCode::Never, error.to_string()),
@@ -311,7 +391,8 @@ impl Watchtower {
             return self.deny(asked, RefusalCode::Never, "it collects nothing for that payee".into());
         };
         let until = package.settle_by().unwrap_or_default();
-        let kept = Kept { package, instrument, until, next_look: Timestamp::default() };
+        let (next_look, not_before) = (Timestamp::default(), Timestamp::default());
+        let kept = Kept { package, instrument, until, next_look, not_before };
         let known = self.kept.get(&kept.place(&self.context));
         if known.is_some_and(|known| !kept.is_better_than(known) && known.package != kept.package) {
             return self.deny(asked, RefusalCode::Never, "a better package of that channel is held".into());
@@ -341,18 +422,20 @@ impl Watchtower {
     async fn on_done(&mut self, done: Done) -> Result<(), NodeError> {
         match done {
             Done::Checked { kept, found, asked } => self.on_checked(*kept, found, asked).await,
+            Done::Anchored(anchors) => {
+                self.on_anchored(anchors);
+                Ok(())
+            }
             Done::Looked { time, found } => self.on_looked(time, found).await,
-            Done::Sent { error, vouchers, order, value } => {
-                self.sending = self.sending.saturating_sub(1);
-                match (error, order) {
-                    (Some(error), _) => {
-                        self.context
-                            .events
-                            .emit(Event::Warning { message: format!("a package was not submitted: {error}") });
-                    }
-                    (None, Some(order)) => self.context.events.emit(Event::QuorumSettled { order, by_us: true }),
-                    (None, None) => self.context.events.emit(Event::Claimed { vouchers, credited: value }),
+            Done::Sent { error, places, what } => {
+                for place in places {
+                    self.sending.remove(&place);
                 }
+                self.context.events.emit(match (error, what) {
+                    (Some(error), _) => Event::Warning { message: format!("a package was not submitted: {error}") },
+                    (None, Submitted::Quorum(order)) => Event::QuorumSettled { order, by_us: true },
+                    (None, Submitted::Vouchers { count, value }) => Event::Claimed { vouchers: count, credited: value },
+                });
                 Ok(())
             }
         }
@@ -410,20 +493,22 @@ impl Watchtower {
         }
     }
 
-    /// Packages in the operator's folder; each file is read once.
+    /// Packages in the operator's folder; a file is read once, and again where the reason not to take it may pass.
     fn read_folder(&mut self) {
         let Some(dir) = self.config.packages.clone() else { return };
         let entries = match std::fs::read_dir(&dir) {
             Ok(entries) => entries,
             Err(error) => return tracing::warn!(%error, dir = %dir.display(), "the folder of packages"),
         };
+        let now = Instant::now();
         let paths = entries.filter_map(|entry| Some(entry.ok()?.path())).take(MAX_FILES);
-        let new = paths.filter(|path| path.extension().is_some_and(|ext| ext == "json") && !self.files.contains(path));
-        for path in new.take(CHECKING).collect::<Vec<_>>() {
+        let wanted = paths.filter(|path| path.extension().is_some_and(|ext| ext == "json"));
+        let due = wanted.filter(|path| self.files.get(path).is_none_or(|file| file.is_due(now)));
+        for path in due.take(CHECKING).collect::<Vec<_>>() {
             if self.checking.available_permits() == 0 {
                 break;
             }
-            self.files.insert(path.clone());
+            self.files.entry(path.clone()).or_default().again_at = None;
             let read = read_package(&path).and_then(|package| {
                 let found = package.check(&self.context.domain).map_err(|e| e.to_string())?;
                 Ok((package, found))
@@ -439,19 +524,50 @@ impl Watchtower {
         }
     }
 
-    /// Looks, in the background, at the channels whose time has come.
+    /// Asks, in the background, where the chain is.
     fn look(&mut self) {
-        if self.looking || self.sending > 0 || self.kept.is_empty() {
+        if self.looking || self.kept.is_empty() {
             return;
         }
         self.looking = true;
-        let kept: Vec<(Vec<u8>, Kept)> = self.kept.iter().map(|(place, kept)| (place.clone(), kept.clone())).collect();
         let (context, reports) = (Arc::clone(&self.context), self.reports.clone());
         tokio::spawn(async move {
-            let (time, found) = look_at(&context, kept).await;
+            // The loop is gone only when the process is ending.
+            let _ = reports.send(Done::Anchored(anchors(&context).await)).await;
+        });
+    }
+
+    /// Looks, in the background, at the channels whose time has come.
+    fn on_anchored(&mut self, anchors: Result<Anchors, ChainError>) {
+        let anchors = match anchors {
+            Ok(anchors) => anchors,
+            Err(error) => {
+                self.looking = false;
+                return tracing::warn!(%error, "the chain could not be read");
+            }
+        };
+        self.recent.note(anchors.head);
+        // The chain's time, or this machine's if that is later.
+        let time = now().max(Timestamp(anchors.head.timestamp));
+        let congestion = self.congestion();
+        let wants_look = |(place, kept): &(&Vec<u8>, &Kept)| {
+            let pressing = kept.due(&self.config, congestion) <= time;
+            (kept.next_look <= time || pressing) && kept.not_before <= time && !self.sending.contains(*place)
+        };
+        let wanted = self.kept.iter().filter(wants_look);
+        let mut wanted: Vec<_> = wanted.map(|(place, kept)| (kept.until, place.clone(), kept.instrument)).collect();
+        wanted.sort_unstable_by_key(|(until, ..)| *until);
+        wanted.truncate(LOOKS);
+        let reports = self.reports.clone();
+        tokio::spawn(async move {
+            let found = look_at(&anchors, wanted).await;
             // The loop is gone only when the process is ending.
             let _ = reports.send(Done::Looked { time, found }).await;
         });
+    }
+
+    fn congestion(&self) -> Congestion {
+        self.recent.congestion(self.context.waiting())
     }
 
     async fn on_looked(
@@ -460,9 +576,11 @@ impl Watchtower {
         found: Vec<(Vec<u8>, Result<Look, ChainError>)>,
     ) -> Result<(), NodeError> {
         self.looking = false;
+        let congestion = self.congestion();
         let (mut over, mut vouchers, mut quorums) = (Vec::new(), Vec::new(), BTreeMap::new());
         for (place, look) in found {
             let Some(kept) = self.kept.get_mut(&place) else { continue };
+            kept.not_before = time.plus_secs(AGAIN_SECS);
             let look = match look {
                 Ok(look) => look,
                 Err(error) => {
@@ -470,30 +588,29 @@ impl Watchtower {
                     continue;
                 }
             };
-            if kept.is_over(&look.deep, time) {
+            if look.deep.is_some_and(|deep| kept.is_over(&deep, time)) {
                 over.push(place);
                 continue;
             }
-            let margin = match kept.package {
-                Package::Voucher(_) => {
-                    // A top-up may have moved it.
-                    kept.until = look.now.expiry;
-                    self.config.expiry_margin_secs
-                }
-                Package::Quorum(_) => self.config.settle_margin_secs,
-            };
-            let due = Timestamp(kept.until.0.saturating_sub(margin));
+            if matches!(kept.package, Package::Voucher(_)) {
+                // A top-up may have moved it; a single endpoint's word is good for less time only.
+                let (known, shown) = (kept.until, look.now.expiry);
+                kept.until = if look.deep.is_some() { shown } else { known.min(shown) };
+            }
+            let due = kept.due(&self.config, congestion);
             let collects = kept.collects(&look.now);
             if time < due || collects.is_zero() {
                 // Due times are met to the second of the chain.
                 kept.next_look =
                     if time < due { due.min(time.plus_secs(LOOK_SECS)) } else { time.plus_secs(AGAIN_SECS) };
+                kept.not_before = kept.not_before.min(kept.next_look);
                 continue;
             }
             kept.next_look = time.plus_secs(AGAIN_SECS);
             match &kept.package {
                 Package::Voucher(paid) => {
-                    vouchers.push((SignedVoucher { voucher: paid.voucher, signature: paid.signature }, collects));
+                    let row = SignedVoucher { voucher: paid.voucher, signature: paid.signature };
+                    vouchers.push((row, collects, place));
                 }
                 Package::Quorum(quorum) => {
                     quorums.insert(quorum.order.digest(&self.context.domain), quorum.clone());
@@ -501,23 +618,24 @@ impl Watchtower {
             }
         }
         for batch in vouchers.chunks(MAX_ROWS) {
-            let value = Amount::checked_sum(batch.iter().map(|(_, collects)| *collects)).unwrap_or(Amount::MAX);
-            let rows: Vec<SignedVoucher> = batch.iter().map(|(row, _)| *row).collect();
+            let value = Amount::checked_sum(batch.iter().map(|(_, collects, _)| *collects)).unwrap_or(Amount::MAX);
+            let rows: Vec<SignedVoucher> = batch.iter().map(|(row, ..)| *row).collect();
+            let places = batch.iter().map(|(.., place)| place.clone()).collect();
             let tag = ops::tag(&[b"watch", &rand::random::<[u8; 32]>()]);
-            self.send(ops::claim_for(self.context.vault.address(), &rows, tag), rows.len(), None, value);
+            let intent = ops::claim_for(self.context.vault.address(), &rows, tag);
+            self.send(intent, places, Submitted::Vouchers { count: rows.len(), value });
         }
         for (order, quorum) in quorums {
-            let row = |row: &symbolon_primitives::receipt::Attested| QuorumRow {
-                provider: row.provider,
-                nonce: row.nonce,
-                signature: row.signature,
-            };
-            let rows: Vec<QuorumRow> = quorum.quorum.iter().map(row).collect();
+            let rows = watch::rows(&quorum.quorum);
             let tag = ops::tag(&[b"watch settle", order.as_bytes(), &rand::random::<[u8; 32]>()]);
             let order_parts = (&quorum.order, &quorum.signature, quorum.leaves.as_slice());
             let outcome = (quorum.results_root, quorum.fuel);
+            // One settlement pays all of the order's payees.
+            let first = quorum_places(order);
+            let places = self.kept.range(first.clone()..).map(|(place, _)| place);
+            let places = places.take_while(|place| place.starts_with(&first)).cloned().collect();
             match ops::settle_quorum_of(self.context.vault.address(), order_parts, outcome, &rows, tag) {
-                Ok(intent) => self.send(intent, 0, Some(order), Amount::ZERO),
+                Ok(intent) => self.send(intent, places, Submitted::Quorum(order)),
                 Err(error) => tracing::error!(%order, %error, "a checked quorum that cannot be settled"),
             }
         }
@@ -529,19 +647,13 @@ impl Watchtower {
         Ok(())
     }
 
-    fn send(
-        &mut self,
-        intent: symbolon_settlement::Intent,
-        vouchers: usize,
-        order: Option<OrderDigest>,
-        value: Amount,
-    ) {
-        self.sending += 1;
+    fn send(&mut self, intent: symbolon_settlement::Intent, places: Vec<Vec<u8>>, what: Submitted) {
+        self.sending.extend(places.iter().cloned());
         let (context, reports) = (Arc::clone(&self.context), self.reports.clone());
         tokio::spawn(async move {
             let error = context.txs.run(intent).await.err().map(|error| error.to_string());
             // The loop is gone only when the process is ending.
-            let _ = reports.send(Done::Sent { error, vouchers, order, value }).await;
+            let _ = reports.send(Done::Sent { error, places, what }).await;
         });
     }
 }
@@ -557,32 +669,67 @@ async fn channel_now(context: &Context, instrument: &Instrument) -> Result<Chann
     context.vault.channel(payer, payee, lane, &head).await
 }
 
-/// The chain's time, or this machine's if that is later, and every channel whose look is due.
-async fn look_at(
-    context: &Context,
-    kept: Vec<(Vec<u8>, Kept)>,
-) -> (Timestamp, Vec<(Vec<u8>, Result<Look, ChainError>)>) {
-    let anchors = async {
-        let head = context.vault.chain().head().await?;
-        let deep = context.vault.chain().anchor(Depth::Blocks(context.timing.depth.into())).await?;
-        Ok::<_, ChainError>((head, deep))
+/// Where the chain is: by a quorum of the endpoints, or else by the word of one.
+async fn anchors(context: &Context) -> Result<Anchors, ChainError> {
+    let vault = &context.vault;
+    let agreed = async {
+        let head = vault.chain().head().await?;
+        let deep = vault.chain().anchor(Depth::Blocks(context.timing.depth.into())).await?;
+        Ok::<_, ChainError>(Anchors { vault: vault.clone(), head, deep: Some(deep) })
     };
-    let (head, deep) = match anchors.await {
-        Ok(anchors) => anchors,
+    match agreed.await {
+        Ok(anchors) => Ok(anchors),
         Err(error) => {
-            tracing::warn!(%error, "the chain could not be read");
-            return (now(), Vec::new());
+            tracing::warn!(%error, "no quorum of the endpoints; submitting by the word of one");
+            let vault = vault.for_collecting();
+            let head = vault.chain().head().await?;
+            Ok(Anchors { vault, head, deep: None })
         }
-    };
-    let time = now().max(Timestamp(head.timestamp));
-    let mut found = Vec::new();
-    for (place, kept) in kept.into_iter().filter(|(_, kept)| kept.next_look <= time) {
-        let Instrument { payer, payee, lane, .. } = kept.instrument;
-        let read = async {
-            let now = context.vault.channel(payer, payee, lane, &head).await?;
-            Ok(Look { now, deep: context.vault.channel(payer, payee, lane, &deep).await? })
-        };
-        found.push((place, read.await));
     }
-    (time, found)
+}
+
+/// The channels of these places.
+async fn look_at(
+    anchors: &Anchors,
+    wanted: Vec<(Timestamp, Vec<u8>, Instrument)>,
+) -> Vec<(Vec<u8>, Result<Look, ChainError>)> {
+    let Anchors { vault, head, deep } = anchors;
+    let reads: Vec<_> = wanted
+        .into_iter()
+        .map(|(_, place, Instrument { payer, payee, lane, .. })| async move {
+            let read = async {
+                let now = vault.channel(payer, payee, lane, head).await?;
+                let deep = match deep {
+                    Some(deep) => Some(vault.channel(payer, payee, lane, deep).await?),
+                    None => None,
+                };
+                Ok(Look { now, deep })
+            };
+            (place, read.await)
+        })
+        .collect();
+    futures::stream::iter(reads).buffer_unordered(READS_AT_ONCE).collect().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn n3_a_file_is_put_off_for_longer_each_time_and_once_a_try() {
+        let (mut file, mut now) = (PackageFile::default(), Instant::now());
+        let mut pauses = Vec::new();
+        for _ in 0..12 {
+            file.put_off(now);
+            // The other payees of the same file.
+            file.put_off(now);
+            pauses.push(file.pause.as_secs());
+            assert!(!file.is_due(now));
+            now += file.pause;
+            assert!(file.is_due(now));
+            file.again_at = None;
+            assert!(!file.is_due(now), "it is being checked");
+        }
+        assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600, 600]);
+    }
 }

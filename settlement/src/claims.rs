@@ -176,6 +176,30 @@ impl Congestion {
     }
 }
 
+/// The newest blocks by which congestion is told.
+pub const RECENT_BLOCKS: usize = 16;
+
+/// The newest blocks that were looked at, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recent(Vec<Header>);
+
+impl Recent {
+    /// Takes a block that was looked at; one that is no newer than the last changes nothing.
+    pub fn note(&mut self, block: Header) {
+        if self.0.last().is_none_or(|last| last.number < block.number) {
+            self.0.push(block);
+            let excess = self.0.len().saturating_sub(RECENT_BLOCKS);
+            self.0.drain(..excess);
+        }
+    }
+
+    /// How congested the chain is by these blocks and the own transactions that wait to be mined.
+    #[must_use]
+    pub fn congestion(&self, waiting: usize) -> Congestion {
+        Congestion::of(&self.0, waiting)
+    }
+}
+
 /// When a claim is worth it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClaimPolicy {
@@ -556,6 +580,23 @@ mod tests {
     fn header(base_fee: u128, gas_used: u64) -> Header {
         let (hash, parent_hash) = (B256::ZERO, B256::ZERO);
         Header { number: 1, hash, parent_hash, timestamp: 0, base_fee, gas_used, gas_limit: 1_000 }
+    }
+
+    #[test]
+    fn l11_recent_blocks_are_the_newest_sixteen_and_tell_the_congestion() {
+        let mut recent = Recent::default();
+        assert_eq!(recent.congestion(0).level(), 0);
+        for number in 1..=40 {
+            let block = Header { number, ..header(10, if number > 32 { 1_000 } else { 0 }) };
+            recent.note(block);
+            // Seen again, and an older one: neither counts twice.
+            recent.note(block);
+            recent.note(Header { number: number.saturating_sub(1), ..block });
+            assert!(recent.0.len() <= RECENT_BLOCKS && recent.0.is_sorted_by_key(|block| block.number));
+        }
+        assert_eq!((recent.0.len(), recent.0[0].number), (RECENT_BLOCKS, 25));
+        // Half of them are full, and one transaction waits.
+        assert_eq!(recent.congestion(1).level(), 3);
     }
 
     fn of(vouchers: &[HeldVoucher]) -> Plan {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use symbolon_contracts::vault::VaultEvents;
 use symbolon_primitives::Lane;
-use symbolon_store::{StoreError, StoreHandle, Write};
+use symbolon_store::{StoreError, StoreHandle, View, Write};
 
 /// How many blocks one step reads at most.
 const STEP_BLOCKS: u64 = 10_000;
@@ -186,7 +186,15 @@ impl ChannelBook {
     /// # Errors
     /// [`StoreError`] when the store does not read.
     pub fn open(vault: &VaultView, party: Party, deployed_at: u64, store: &StoreHandle) -> Result<Self, StoreError> {
-        let saved = store.read(|view| view.record(BOOK, &id(vault, party)))?;
+        store.read(|view| Self::open_in(vault, party, deployed_at, &view))
+    }
+
+    /// As [`ChannelBook::open`], of an open view: also where a node has the folder.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not read.
+    pub fn open_in(vault: &VaultView, party: Party, deployed_at: u64, view: &View<'_>) -> Result<Self, StoreError> {
+        let saved = view.record(BOOK, &id(vault, party))?;
         // One that does not read back is as good as none: all of it is on the chain.
         let saved = saved.and_then(|bytes| serde_json::from_slice::<Saved>(&bytes).ok());
         let mut book = Self::new(vault, party, deployed_at);
@@ -225,19 +233,7 @@ impl ChannelBook {
     /// [`ChainError`] when the endpoints do not answer, or not alike; the
     /// states are then those of the last refresh.
     pub async fn refresh(&mut self, at: &Header) -> Result<&BTreeMap<Place, ChannelState>, ChainError> {
-        loop {
-            match self.follower.step(at).await? {
-                Step::Reorganised { from } => self.opened.retain(|_, block| *block < from),
-                Step::Read { events, reached } => {
-                    for event in &events {
-                        self.note(event);
-                    }
-                    if reached {
-                        break;
-                    }
-                }
-            }
-        }
+        self.follow(at).await?;
         let vault = &self.follower.vault;
         let reads = self.opened.keys().map(|place| async move {
             let state = vault.channel(place.payer, place.payee, place.lane, at).await?;
@@ -246,6 +242,32 @@ impl ChannelBook {
         let reads: Vec<_> = reads.collect();
         self.states = futures::stream::iter(reads).buffer_unordered(READS_AT_ONCE).try_collect().await?;
         Ok(&self.states)
+    }
+
+    /// Reads on to a block and forgets what a reorganisation took away. The
+    /// channels' states stay those of the last refresh.
+    ///
+    /// # Errors
+    /// [`ChainError`] when the endpoints do not answer, or not alike.
+    pub async fn follow(&mut self, at: &Header) -> Result<(), ChainError> {
+        loop {
+            match self.follower.step(at).await? {
+                Step::Reorganised { from } => self.opened.retain(|_, block| *block < from),
+                Step::Read { events, reached } => {
+                    for event in &events {
+                        self.note(event);
+                    }
+                    if reached {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Every channel that was ever opened, as far as was read.
+    pub fn opened(&self) -> impl Iterator<Item = Place> + '_ {
+        self.opened.keys().copied()
     }
 
     /// The channels as of the last refresh.

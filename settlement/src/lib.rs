@@ -40,8 +40,8 @@ pub mod tx;
 
 pub use chain::{AccountState, ChainView, ChannelState, Depth, KeyOwner, VaultView};
 pub use claims::{
-    Call, Claim, ClaimPolicy, Congestion, Entry, GasPrice, HeldQuorum, HeldVoucher, Market, Place, Plan, Wait, Why,
-    plan,
+    Call, Claim, ClaimPolicy, Congestion, Entry, GasPrice, HeldQuorum, HeldVoucher, Market, Place, Plan, Recent, Wait,
+    Why, plan,
 };
 pub use contract_error::ContractError;
 pub use error::{ChainError, Said};
@@ -51,4 +51,4 @@ pub use intent::{Intent, IntentKind};
 pub use payments::{Instrument, Payment};
 pub use rpc::{ChainConfig, EndpointStatus, Header};
 pub use transport::TransportFault;
-pub use tx::{MAX_TX_GAS, PendingTx, Receipt, TxConfig, TxError, TxHandle, TxManager};
+pub use tx::{JournalledTx, MAX_TX_GAS, PendingTx, Receipt, TxConfig, TxError, TxHandle, TxManager};

@@ -127,6 +127,13 @@ pub(crate) fn is_cancelling(attempt: &TxAttempt, sender: Address) -> bool {
     decoded(attempt).is_some_and(|tx| tx.to() == Some(sender) && tx.input().is_empty() && tx.value().is_zero())
 }
 
+/// What an attempt pays for one gas and can cost at most, in wei.
+pub(crate) fn cost(attempt: &TxAttempt) -> Option<(u128, u128)> {
+    let tx = decoded(attempt)?;
+    let fees = fees_of(&tx);
+    Some((fees.max, fees.worst(tx.gas_limit())))
+}
+
 fn decoded(attempt: &TxAttempt) -> Option<TxEnvelope> {
     TxEnvelope::decode_2718(&mut attempt.raw.as_slice()).ok()
 }
@@ -449,6 +456,13 @@ impl Shared {
         let (intent, attempts) = (flight.intent.clone(), flight.attempts.clone());
         *flight = self.launch(flight.id, intent, attempts, flight.journalled, &mut unjournalled).await?;
         Ok(Stand::Waiting)
+    }
+
+    /// Whether another transaction was mined under the nonce, deep enough to
+    /// stay, and so none of these attempts can be any more.
+    pub(crate) async fn is_passed_over(&self, attempts: &[TxAttempt], nonce: u64) -> Result<bool, TxError> {
+        let taken = self.taken(&self.chain, attempts, nonce).await?;
+        Ok(matches!(taken, Some(Taker::Another)))
     }
 
     /// Whose transaction was mined under a nonce, deep enough to stay; nothing

@@ -150,6 +150,12 @@ pub enum TxError {
         /// The intent.
         id: B256,
     },
+    /// It was refused, and may be mined all the same as long as its nonce is unused.
+    #[error("the transaction was refused, and can still happen while nonce {nonce} is unused")]
+    MayStillHappen {
+        /// The nonce.
+        nonce: u64,
+    },
     /// The endpoint will not take the transaction.
     #[error("the endpoint refused the transaction: {message}")]
     NotAccepted {
@@ -189,6 +195,7 @@ impl TxError {
                 Some("another program uses this key: wait until its transaction is mined, and give each its own key")
             }
             Self::FailedBefore | Self::Cancelled => Some("if it is still wanted, do it again under a fresh tag"),
+            Self::MayStillHappen { .. } => Some("the next transaction of this key takes the nonce: look again then"),
             Self::Stopped => Some("start again: the journal has it, and it is taken up from there"),
             Self::BadJournal { .. } => Some("a newer version wrote the journal: use that one"),
             Self::NotAccepted { message } if message.to_ascii_lowercase().contains("insufficient funds") => {
@@ -249,6 +256,49 @@ pub struct PendingTx {
     pub mined_in: Option<u64>,
     /// What keeps it from being mined, as far as it is known.
     pub trouble: Option<TxError>,
+}
+
+/// An intent without an end in a journal, for whoever looks at it without the folder's lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalledTx {
+    /// Its name in the journal.
+    pub id: B256,
+    /// What it is for.
+    pub kind: String,
+    /// Whether it holds a nonce and was sent, or may have been.
+    pub sent: bool,
+    /// The nonce it holds.
+    pub nonce: Option<u64>,
+    /// When it was planned.
+    pub since: Timestamp,
+    /// Every transaction signed for it, the newest last: each after the first raised the fee.
+    pub hashes: Vec<B256>,
+    /// The most the newest pays for one gas, in wei.
+    pub max_fee_per_gas: Option<u128>,
+    /// The most the newest can cost, in wei.
+    pub worst_wei: Option<u128>,
+    /// Whether the newest is the one without effect that takes its place.
+    pub cancelling: bool,
+}
+
+impl JournalledTx {
+    /// An intent as the journal has it.
+    #[must_use]
+    pub fn of(stored: &TxIntent) -> Self {
+        let last = stored.attempts.last();
+        let cost = last.and_then(pilot::cost);
+        Self {
+            id: stored.plan.id,
+            kind: stored.plan.kind.clone(),
+            sent: stored.state == TxState::Sent,
+            nonce: stored.nonce,
+            since: stored.plan.at,
+            hashes: stored.attempts.iter().map(|attempt| attempt.hash).collect(),
+            max_fee_per_gas: cost.map(|(fee, _)| fee),
+            worst_wei: cost.map(|(_, worst)| worst),
+            cancelling: last.is_some_and(|attempt| pilot::is_cancelling(attempt, stored.plan.sender)),
+        }
+    }
 }
 
 /// What a manager knows of a flight from outside.
@@ -388,6 +438,12 @@ impl TxManager {
         pending
     }
 
+    /// An intent under way.
+    #[must_use]
+    pub fn find(&self, id: B256) -> Option<TxHandle> {
+        lock(&self.shared.live).get(&id).map(|live| TxHandle { id, outcome: live.outcome.clone() })
+    }
+
     /// What may still be spent in these 24 hours, in wei.
     ///
     /// # Errors
@@ -399,10 +455,12 @@ impl TxManager {
     /// Puts a transaction without effect in the place of an intent: a transfer
     /// of nothing to the sender, under its nonce, at a higher fee. Whichever of
     /// the two is mined counts: the handle then tells [`TxError::Cancelled`], or
-    /// that it happened after all.
+    /// that it happened after all. One that was never sent, or whose nonce went
+    /// to another transaction for good, is over at once.
     ///
     /// # Errors
-    /// [`TxError::NotUnderWay`] when there is nothing to cancel.
+    /// [`TxError::NotUnderWay`] when there is nothing to cancel,
+    /// [`TxError::MayStillHappen`] when it was refused and its nonce is unused yet.
     pub async fn cancel(&self, id: B256) -> Result<TxHandle, TxError> {
         let shared = &self.shared;
         let _nonces = shared.nonces.lock().await;
@@ -411,8 +469,13 @@ impl TxManager {
             return Ok(TxHandle { id, outcome: live.outcome.clone() });
         }
         match shared.store.read(|view| view.tx(id))? {
-            // Nothing of it ever left.
-            Some(stored) if stored.state == TxState::Planned && stored.attempts.is_empty() => {
+            Some(stored) if stored.state == TxState::Planned => {
+                // Nothing of it ever left, or nothing that left can be mined any more.
+                if let Some(last) = stored.attempts.last()
+                    && !shared.is_passed_over(&stored.attempts, last.nonce).await?
+                {
+                    return Err(TxError::MayStillHappen { nonce: last.nonce });
+                }
                 let end = Write::FinishTx { id, succeeded: false, outcome: None, at: now() };
                 shared.store.write(vec![end]).await?;
                 Ok(TxHandle::settled(id, Err(TxError::Cancelled)))

@@ -1,8 +1,8 @@
 //! A watchtower as people run it: packages over the network and from a folder, claims before the deadline, kill -9.
 
+use crate::market::party_of;
 use serde_json::{Value, json};
 use std::{
-    os::unix::fs::PermissionsExt,
     path::Path,
     process::Stdio,
     sync::Arc,
@@ -22,7 +22,7 @@ use symbolon_settlement::{
     ops::{self, LaneEarmarks},
 };
 use symbolon_store::StoreHandle;
-use symbolon_tests::{Running, command, ensure_ok, ensure_refused, party, root, run, text};
+use symbolon_tests::{Running, command, ensure_ok, ensure_refused, party, root, rpc_proxy::RpcProxy, run, text};
 
 const FUEL: u64 = 3_000_000_000;
 
@@ -134,22 +134,6 @@ fn write(path: &Path, package: &Package) -> String {
     text(path)
 }
 
-/// A party whose key is known here.
-fn party_of(data: &Path, key: &Key) {
-    std::fs::create_dir_all(data).unwrap();
-    for (name, word) in [("password", "correct horse\n".to_owned()), ("secret", hex(&key.secret_bytes()))] {
-        std::fs::write(data.join(name), word).unwrap();
-        std::fs::set_permissions(data.join(name), std::fs::Permissions::from_mode(0o600)).unwrap();
-    }
-    let (data, secret, password) = (text(data), text(&data.join("secret")), text(&data.join("password")));
-    ensure_ok(&run(&["key", "new", "--import", &secret, "--data", &data, "--password-file", &password]).unwrap())
-        .unwrap();
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 struct Tower {
     process: Running,
     address: String,
@@ -157,6 +141,10 @@ struct Tower {
 }
 
 fn tower(world: &World, data: &Path, packages: &Path) -> Tower {
+    tower_through(world, data, packages, world.anvil.url())
+}
+
+fn tower_through(world: &World, data: &Path, packages: &Path, rpc: &str) -> Tower {
     let (data, password, packages) = (text(data), text(&data.join("password")), text(packages));
     let all = [
         "--json",
@@ -164,6 +152,8 @@ fn tower(world: &World, data: &Path, packages: &Path) -> Tower {
         "run",
         "--network",
         &world.network,
+        "--rpc",
+        rpc,
         "--data",
         &data,
         "--password-file",
@@ -280,4 +270,42 @@ async fn e2e_l11_a_watchtower_collects_in_time_for_those_who_are_away_and_keeps_
         ensure_ok(&run(&["--json", "watchtower", "ls", "--data", &folder]).unwrap()).unwrap().is_empty()
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_l11_a_watchtower_tries_files_again_and_collects_earlier_while_the_chain_is_congested() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path()).await;
+    let (data, packages) = (dir.path().join("tower"), dir.path().join("packages"));
+    std::fs::create_dir(&packages).unwrap();
+    let own: Address = party(&data).unwrap().parse().unwrap();
+    world.anvil.set_ether(own, U256::from(10_u64.pow(18))).await.unwrap();
+    let (one, two) =
+        (RpcProxy::start(world.anvil.url()).await.unwrap(), RpcProxy::start(world.anvil.url()).await.unwrap());
+    let mut tower = tower_through(&world, &data, &packages, &format!("{},{}", one.url(), two.url()));
+
+    // Refused while the endpoints do not come to a quorum, and taken without a restart once they do.
+    two.set_listening(false);
+    let payee = &world.payees[0];
+    write(&packages.join("voucher.json"), &world.voucher(payee.address(), 5));
+    tower.process.read_until("the chain could not be read").unwrap();
+    let receipt = packages.join(format!("voucher.{}.watched", payee.address()));
+    assert!(!receipt.exists());
+    two.set_listening(true);
+    until("the receipt", async || receipt.exists()).await;
+
+    // Between the margin of a calm chain and that of a congested one.
+    world.anvil.warp(3600 - 45).await.unwrap();
+    let looks = async || {
+        let before = one.calls("eth_getBlockByNumber");
+        until("further looks", async || one.calls("eth_getBlockByNumber") > before + 12).await;
+    };
+    looks().await;
+    assert_eq!(world.claimed(0).await, Amount::ZERO, "before its time");
+    // Blocks get three times as dear and more: with one endpoint down it is claimed all the same.
+    two.set_listening(false);
+    let dear = json!([format!("{:#x}", 50_000_000_000_u64)]);
+    world.anvil.control("anvil_setNextBlockBaseFeePerGas", dear).await.unwrap();
+    world.anvil.mine(1).await.unwrap();
+    until("the claim", async || world.claimed(0).await == amount(5)).await;
 }

@@ -1,6 +1,9 @@
 //! `symbolon doctor`: names what is wrong, or soon will be, and the command that mends it.
 
-use super::ledger::until;
+use super::{
+    channel::not_mined,
+    ledger::{age, until},
+};
 use crate::{
     args::{Global, NetworkArgs},
     fail::Failure,
@@ -9,10 +12,10 @@ use crate::{
     output::{json, line, note, tokens},
 };
 use std::{fs::OpenOptions, io::Write, path::Path};
-use symbolon_node::{KnownChannel, Role, engine, known_channels, now};
+use symbolon_node::{Finder, FoundChannel, KnownChannel, Role, engine, known_channels, now};
 use symbolon_primitives::{Address, Amount, Signer, Timestamp, U256};
-use symbolon_settlement::{Header, VaultView, claims};
-use symbolon_store::{Look, TxIntent};
+use symbolon_settlement::{Header, JournalledTx, VaultView, claims};
+use symbolon_store::Look;
 
 /// A head older than this is no head.
 const STALE_SECS: u64 = 120;
@@ -139,11 +142,19 @@ fn disk(found: &mut Findings, data: &Path) {
 /// What the store has, if there is one.
 struct Stored {
     channels: Vec<KnownChannel>,
-    waiting: Vec<TxIntent>,
+    waiting: Vec<JournalledTx>,
     registered: bool,
+    /// Looks for channels that the folder does not know.
+    finder: Option<Finder>,
 }
 
-fn stored(found: &mut Findings, global: &Global, vault: &VaultView, key: Option<Address>) -> Option<Stored> {
+fn stored(
+    found: &mut Findings,
+    global: &Global,
+    vault: &VaultView,
+    deployed_at: u64,
+    key: Option<Address>,
+) -> Option<Stored> {
     if !global.data.join("symbolon.db").exists() {
         found.fine("store", "no node has run in this data folder yet");
         return None;
@@ -153,12 +164,14 @@ fn stored(found: &mut Findings, global: &Global, vault: &VaultView, key: Option<
         let damage = look.damage().map_err(|e| e.to_string())?;
         let view = look.view();
         let channels = known_channels(&view, &vault.domain()).map_err(|e| e.to_string())?;
-        let waiting = match key {
-            Some(key) => view.open_txs(vault.chain().chain_id(), key).map_err(|e| e.to_string())?,
-            None => Vec::new(),
-        };
+        let (mut waiting, mut finder) = (Vec::new(), None);
+        if let Some(key) = key {
+            let open = view.open_txs(vault.chain().chain_id(), key).map_err(|e| e.to_string())?;
+            waiting = open.iter().map(JournalledTx::of).collect();
+            finder = Some(Finder::open(vault, key, deployed_at, Some(&view)).map_err(|e| e.to_string())?);
+        }
         let registered = view.record("registration", &[]).map_err(|e| e.to_string())?.is_some();
-        Ok((damage, Stored { channels, waiting, registered }))
+        Ok((damage, Stored { channels, waiting, registered, finder }))
     };
     let restore = "stop the node, keep a copy of the folder, and restore a backup; vouchers in it stay good";
     match read() {
@@ -187,14 +200,19 @@ async fn look_at_network(found: &mut Findings, network: &NetworkFile, global: &G
         Err(error) => return found.failed("endpoint", crate::network::chain_failure(error)),
     };
     clock(found, &head);
-    let stored = stored(found, global, &vault, key);
-    if let Some(stored) = &stored {
-        stuck(found, &not_mined(&vault, &stored.waiting).await);
+    let mut stored = stored(found, global, &vault, network.deployed_at, key);
+    if let Some(stored) = &mut stored {
+        stuck(found, &not_mined(&vault, std::mem::take(&mut stored.waiting)).await);
         for known in &stored.channels {
             channel(found, &vault, &head, known).await;
         }
     }
     if let Some(key) = key {
+        let in_folder = stored.as_mut().and_then(|stored| stored.finder.take());
+        match in_folder.map_or_else(|| Finder::open(&vault, key, network.deployed_at, None), Ok) {
+            Ok(finder) => unknown(found, finder, &head).await,
+            Err(error) => found.failed("channel", crate::network::node_failure(error)),
+        }
         gas(found, &vault, &head, key).await;
         if stored.is_some_and(|stored| stored.registered) {
             stake(found, &vault, &head, key).await;
@@ -223,33 +241,58 @@ fn clock(found: &mut Findings, head: &Header) {
     }
 }
 
-/// What waits to be mined. The journal also keeps what is mined and only watched for reorganisations.
-async fn not_mined(vault: &VaultView, open: &[TxIntent]) -> Vec<(String, Timestamp)> {
-    let mut waiting = Vec::new();
-    for tx in open {
-        let mut mined = false;
-        for attempt in tx.attempts.iter().rev() {
-            mined = mined || matches!(vault.chain().receipt(attempt.hash).await, Ok(Some(_)));
-        }
-        if !mined {
-            waiting.push((tx.plan.kind.clone(), tx.plan.at));
-        }
-    }
-    waiting
-}
-
-fn stuck(found: &mut Findings, waiting: &[(String, Timestamp)]) {
+fn stuck(found: &mut Findings, waiting: &[JournalledTx]) {
     let time = now();
-    let old: Vec<&(String, Timestamp)> = waiting.iter().filter(|(_, at)| time.secs_since(*at) > STUCK_SECS).collect();
-    if let Some((kind, at)) = old.first() {
-        let minutes = time.secs_since(*at) / 60;
+    let is_old = |tx: &&JournalledTx| time.secs_since(tx.since) > STUCK_SECS;
+    if let Some(oldest) = waiting.iter().filter(|tx| tx.sent).find(is_old) {
+        let count = waiting.iter().filter(|tx| tx.sent).filter(is_old).count();
         found.wrong(
             "transaction",
-            format!("{} wait for more than {} min, the oldest a {kind} for {minutes} min", old.len(), STUCK_SECS / 60),
-            "keep a node running: it raises the fee up to its cap and sends them again after a restart",
+            format!(
+                "{count} wait for more than {} min, the oldest a {} for {}",
+                STUCK_SECS / 60,
+                oldest.kind,
+                age(oldest.since)
+            ),
+            "symbolon tx ls shows them; a running node raises the fee up to its caps (--max-gas-price, --max-tx-fee, \
+             --max-day-fee); without one: symbolon tx push, or symbolon tx cancel ID",
         );
     } else {
-        found.fine("transaction", format!("{} under way, none of them stuck", waiting.len()));
+        let sent = waiting.iter().filter(|tx| tx.sent).count();
+        found.fine("transaction", format!("{sent} under way, none of them stuck"));
+    }
+    let given_up = waiting.iter().filter(|tx| !tx.sent).filter(is_old).count();
+    if given_up > 0 {
+        found.soon(
+            "transaction",
+            format!("{given_up} were planned and not taken by any endpoint: they do not happen by themselves"),
+            "symbolon tx ls shows them, symbolon tx cancel ID takes them off the journal",
+        );
+    }
+}
+
+/// Channels of the key that nothing in the folder names.
+async fn unknown(found: &mut Findings, mut finder: Finder, head: &Header) {
+    let channels = match finder.find(head).await {
+        Ok(channels) => channels,
+        Err(error) => return found.failed("channel", crate::network::node_failure(error)),
+    };
+    for (role, what) in [(Role::Payer, "this key set aside"), (Role::Payee, "others set aside for this key")] {
+        let lost = |channel: &&FoundChannel| channel.role == role && channel.is_live() && !channel.agreed;
+        let left = channels.iter().filter(lost).map(|of| of.state.allocated.saturating_sub(of.state.claimed));
+        let (count, sum) = left.fold((0_usize, Amount::ZERO), |(count, sum), left| {
+            (count + 1, sum.checked_add(left).unwrap_or(Amount::MAX))
+        });
+        if count > 0 {
+            found.soon(
+                "channel",
+                format!(
+                    "{} tokens that {what} are in {count} channels that this folder does not know",
+                    tokens(sum.get())
+                ),
+                "symbolon channel find shows them, and how each comes back",
+            );
+        }
     }
 }
 
@@ -260,6 +303,14 @@ async fn channel(found: &mut Findings, vault: &VaultView, head: &Header, known: 
     };
     let left = state.allocated.saturating_sub(state.claimed);
     let over = state.expiry.0 <= head.timestamp;
+    if let Some(conflict) = known.halted {
+        let other = if known.role == Role::Payee { known.payer } else { known.payee };
+        found.wrong(
+            "channel",
+            format!("lane {} with {other} is stopped: {conflict}", known.lane.number16()),
+            format!("symbolon channel resume {other} shows what may be lost, and lets it go on"),
+        );
+    }
     match known.role {
         Role::Payer if over && !left.is_zero() && known.open_order.is_none() => found.soon(
             "channel",
@@ -274,7 +325,7 @@ async fn channel(found: &mut Findings, vault: &VaultView, head: &Header, known: 
             }
             let says = format!("{} tokens of {} are not claimed", tokens(claimable.get()), known.payer);
             let margin = Timestamp(state.expiry.0.saturating_sub(known.margin_secs));
-            let mend = "symbolon provider run claims them; symbolon watchtower run does while it is off";
+            let mend = "symbolon provider run claims them, symbolon channel claim at once, symbolon watchtower run while it is off";
             if over {
                 found.wrong("channel", format!("{says}, and the payer may release them now"), mend);
             } else if margin <= now() {

@@ -179,7 +179,7 @@ pub(crate) async fn run(args: &FliteArgs, global: &Global) -> Result<(), Failure
         }
         bar.finish_and_clear();
     });
-    let tx_config = super::provider::tx_config(timing.depth, network.devnet);
+    let tx_config = network.tx_config(&args.fees);
     let job = Requestor::run(config, key, identity, vault, tx_config, events, spec);
     let done = tokio::select! {
         done = job => done.map_err(job_failure),

@@ -4,15 +4,14 @@
 use crate::{
     args::{ChannelCommand, Global, NetworkArgs},
     fail::{Failure, Hint},
-    keys,
-    network::{NetworkFile, chain_failure, node_failure, store_failure, tx_failure},
+    network::{NetworkFile, chain_failure, node_failure, store_failure},
     output::{gauge, json, line, note, tokens},
 };
 use std::collections::BTreeMap;
 use symbolon_node::{KnownChannel, MemberEntry, NextStep, OrderEntry, Role, known_channels, known_orders, now};
-use symbolon_primitives::{Address, Amount, Lane, Signer, Timestamp};
-use symbolon_settlement::{ChannelState, Header, Instrument, Payment, TxManager, VaultView, ops};
-use symbolon_store::{GasTotal, Look, StoreHandle};
+use symbolon_primitives::{Address, Amount, Timestamp};
+use symbolon_settlement::{ChannelState, Header, Instrument, Payment, VaultView};
+use symbolon_store::{GasTotal, Look};
 
 /// Runs `symbolon channel`.
 pub(crate) async fn channel(args: &NetworkArgs, command: ChannelCommand, global: &Global) -> Result<(), Failure> {
@@ -27,14 +26,7 @@ pub(crate) async fn channel(args: &NetworkArgs, command: ChannelCommand, global:
             let ledger = Ledger::read(&network, global).await?;
             show(&ledger, network.deployed_at, address, lane, global.json).await
         }
-        ChannelCommand::Release => {
-            let key = keys::open(&global.data, &global.password)?;
-            let vault = network.connect().await?;
-            let (txs, store) = super::vault::manager(&vault, key.clone(), global, network.timing().depth).await?;
-            let done = release(&vault, &txs, &store, key.address(), global.json).await;
-            store.close().await;
-            done
-        }
+        other => super::channel::run(&network, other, global).await,
     }
 }
 
@@ -83,7 +75,7 @@ fn channel_json(known: &KnownChannel, state: &ChannelState) -> serde_json::Value
         "epoch": state.epoch, "allocated": state.allocated, "claimed": state.claimed, "voucher": known.voucher,
         "earned": known.earned, "claimable": known.claimable(state), "exposure": known.exposure,
         "open_order": known.open_order, "expiry": state.expiry, "unconfirmed": *state != known.seen,
-        "next": known.next_step(state),
+        "next": known.next_step(state), "stopped": known.halted.map(|conflict| conflict.to_string()),
     })
 }
 
@@ -110,12 +102,18 @@ fn list(ledger: &Ledger, as_json: bool) {
             tokens(state.claimed.get()),
             tokens(known.voucher.get()),
             until(state.expiry),
-            step(known.next_step(state)),
+            stopped(known) + &step(known.next_step(state)),
         ));
     }
 }
 
-const fn role(role: Role) -> &'static str {
+/// Said before what comes next: claiming goes on in a channel that is stopped.
+fn stopped(known: &KnownChannel) -> String {
+    let claims_on = known.halted.is_some() && known.role == Role::Payee;
+    if claims_on { "stopped; ".to_owned() } else { String::new() }
+}
+
+pub(crate) const fn role(role: Role) -> &'static str {
     match role {
         Role::Payer => "payer",
         Role::Payee => "payee",
@@ -124,13 +122,23 @@ const fn role(role: Role) -> &'static str {
 
 /// How long until a time, as people say it.
 pub(crate) fn until(at: Timestamp) -> String {
-    let left = at.secs_since(now());
-    match left {
+    match at.secs_since(now()) {
         0 => "passed".to_owned(),
-        1..=119 => format!("{left} s"),
-        120..=7199 => format!("{} min", left / 60),
-        7200..=172_799 => format!("{} h", left / 3600),
-        _ => format!("{} days", left / 86_400),
+        left => span(left),
+    }
+}
+
+/// How long since a time, as people say it.
+pub(crate) fn age(at: Timestamp) -> String {
+    span(now().secs_since(at))
+}
+
+fn span(secs: u64) -> String {
+    match secs {
+        0..=119 => format!("{secs} s"),
+        120..=7199 => format!("{} min", secs / 60),
+        7200..=172_799 => format!("{} h", secs / 3600),
+        _ => format!("{} days", secs / 86_400),
     }
 }
 
@@ -139,6 +147,7 @@ fn step(next: NextStep) -> String {
         NextStep::Order { order } => format!("order {} is paid or settled", short_hash(&order.to_string())),
         NextStep::Claim { by } if by <= now() => "the payee claims now".to_owned(),
         NextStep::Claim { by } => format!("the payee claims within {}", until(by)),
+        NextStep::Look => "stopped, look at it: symbolon channel resume".to_owned(),
         NextStep::Release { from } if from <= now() => "release it: symbolon channel release".to_owned(),
         NextStep::Release { from } => format!("the rest can be released in {}", until(from)),
         NextStep::Idle => "nothing".to_owned(),
@@ -226,6 +235,11 @@ fn show_one(ledger: &Ledger, known: &KnownChannel, state: &ChannelState, payment
     line(&format!("  at risk      {}", amount(known.exposure)));
     line(&format!("  expires in   {}", until(state.expiry)));
     line(&format!("  next         {}", step(known.next_step(state))));
+    if let Some(conflict) = known.halted {
+        line(&format!("  stopped      {conflict}"));
+        let other = if known.role == Role::Payee { known.payer } else { known.payee };
+        line(&format!("               symbolon channel resume {other} shows what may be lost, and lets it go on"));
+    }
     if *state != known.seen {
         line("  unconfirmed  the newest block shows more than this node relies on yet");
     }
@@ -258,6 +272,8 @@ struct Party {
     claimed: Amount,
     at_risk: Amount,
     unconfirmed: bool,
+    /// How many of its channels are stopped.
+    stopped: usize,
     first_expiry: Option<Timestamp>,
     next: Option<(Timestamp, NextStep)>,
 }
@@ -278,13 +294,14 @@ pub(crate) async fn exposure(args: &NetworkArgs, global: &Global) -> Result<(), 
         party.claimed = add(party.claimed, state.claimed);
         party.at_risk = add(party.at_risk, known.exposure);
         party.unconfirmed |= *state != known.seen;
+        party.stopped += usize::from(known.halted.is_some());
         let live = state.allocated > state.claimed;
         if live && party.first_expiry.is_none_or(|at| state.expiry < at) {
             party.first_expiry = Some(state.expiry);
         }
         let next = known.next_step(state);
         let at = match next {
-            NextStep::Order { .. } => Timestamp(0),
+            NextStep::Order { .. } | NextStep::Look => Timestamp(0),
             NextStep::Claim { by } => by,
             NextStep::Release { from } => from,
             NextStep::Idle => continue,
@@ -304,7 +321,8 @@ pub(crate) async fn exposure(args: &NetworkArgs, global: &Global) -> Result<(), 
             json(&serde_json::json!({
                 "role": as_role, "counterparty": other, "channels": party.channels, "earmarked": party.earmarked,
                 "earned": party.earned, "vouchered": party.vouchered, "claimed": party.claimed,
-                "at_risk": party.at_risk, "unconfirmed": party.unconfirmed, "first_expiry": party.first_expiry,
+                "at_risk": party.at_risk, "unconfirmed": party.unconfirmed, "stopped": party.stopped,
+                "first_expiry": party.first_expiry,
                 "next": party.next.map(|(_, next)| next),
             }));
             continue;
@@ -385,44 +403,5 @@ pub(crate) async fn earnings(args: &NetworkArgs, global: &Global) -> Result<(), 
     }
     show("all", sum);
     line(&format!("gas of all transactions: {} ether", tokens(fee_wei)));
-    Ok(())
-}
-
-/// Takes back what expired channels of this key have left.
-async fn release(
-    vault: &VaultView,
-    txs: &TxManager,
-    store: &StoreHandle,
-    me: Address,
-    as_json: bool,
-) -> Result<(), Failure> {
-    let known = store.read(|view| known_channels(&view, &vault.domain())).map_err(node_failure)?;
-    let known = known.into_iter().filter(|channel| channel.role == Role::Payer && channel.payer == me);
-    let head = vault.chain().head().await.map_err(chain_failure)?;
-    let mut lanes: BTreeMap<Lane, Vec<(Address, Option<symbolon_primitives::Signature>)>> = BTreeMap::new();
-    let mut waiting = 0_usize;
-    let mut total = Amount::ZERO;
-    for channel in known {
-        let state = vault.channel(me, channel.payee, channel.lane, &head).await.map_err(chain_failure)?;
-        let left = state.allocated.saturating_sub(state.claimed);
-        if left.is_zero() {
-            continue;
-        }
-        if state.expiry.0 > head.timestamp {
-            waiting += 1;
-            continue;
-        }
-        total = total.checked_add(left).map_err(|e| Failure::input(e.to_string()))?;
-        lanes.entry(channel.lane).or_default().push((channel.payee, None));
-    }
-    for (lane, rows) in &lanes {
-        let tag = ops::tag(&[b"release expired", &rand::random::<[u8; 32]>()]);
-        txs.run(ops::release(vault.address(), me, *lane, rows, tag)).await.map_err(|e| tx_failure(&e))?;
-    }
-    if as_json {
-        json(&serde_json::json!({ "released": total, "waiting": waiting }));
-    } else {
-        note(&format!("{} tokens released; {waiting} channels have not expired yet", tokens(total.get())));
-    }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What the commands do.
 
 pub(crate) mod backup;
+pub(crate) mod channel;
 pub(crate) mod content;
 pub(crate) mod demo;
 pub(crate) mod devnet;
@@ -11,6 +12,7 @@ pub(crate) mod ledger;
 pub(crate) mod module;
 pub(crate) mod provider;
 pub(crate) mod receipt;
+pub(crate) mod tx;
 pub(crate) mod vault;
 pub(crate) mod watchtower;
 

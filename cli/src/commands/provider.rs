@@ -9,7 +9,6 @@ use crate::{
 };
 use symbolon_node::{Event, Events, Fault, NodeConfig, Provider, ProviderConfig, ProviderTerms, engine};
 use symbolon_primitives::Amount;
-use symbolon_settlement::TxConfig;
 
 /// Events that may wait to be printed.
 const EVENTS: usize = 1024;
@@ -44,8 +43,8 @@ pub(crate) async fn run(args: &ProviderArgs, global: &Global) -> Result<(), Fail
         stake: args.stake,
         least_member_stake: Amount::from_u64(1),
         unproven_limit: args.unproven,
-        claim_at: args.claim_at,
-        base_per_ether: args.ether_price,
+        claims: super::channel::policy(&args.claims, args.claim_at, &timing),
+        base_per_ether: args.claims.ether_price,
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         watchtowers: args
             .watchtower
@@ -64,7 +63,7 @@ pub(crate) async fn run(args: &ProviderArgs, global: &Global) -> Result<(), Fail
             print(&event, as_json);
         }
     });
-    let tx_config = tx_config(timing.depth, network.devnet);
+    let tx_config = network.tx_config(&args.fees);
     let stop = super::stop_requested();
     tokio::pin!(stop);
     // Staking waits for the chain, however long that takes: being told to stop does not.
@@ -81,15 +80,6 @@ pub(crate) async fn run(args: &ProviderArgs, global: &Global) -> Result<(), Fail
     let done = done.map_err(node_failure);
     super::finish_printing(printer).await;
     done
-}
-
-/// How transactions are watched on this network.
-pub(crate) fn tx_config(depth: u16, devnet: bool) -> TxConfig {
-    let mut config = TxConfig { confirmations: u64::from(depth).saturating_add(1), ..TxConfig::default() };
-    if devnet {
-        config.poll = std::time::Duration::from_millis(150);
-    }
-    config
 }
 
 /// Parses the addresses to listen on.

@@ -23,19 +23,19 @@ pub(crate) async fn run(args: &NetworkArgs, command: VaultCommand, global: &Glob
             };
             balance(&vault, address, global.json).await
         }
-        VaultCommand::Deposit { amount } => {
+        VaultCommand::Deposit { amount, fees } => {
             let key = keys::open(&global.data, &global.password)?;
             let vault = network.connect().await?;
-            let (txs, store) = manager(&vault, key.clone(), global, network.timing().depth).await?;
+            let (txs, store) = manager(&vault, key.clone(), global, network.tx_config(&fees)).await?;
             let done = symbolon_node::deposit(&vault, &txs, key.address(), amount).await;
             store.close().await;
             done.map_err(crate::network::node_failure)?;
             balance(&vault, key.address(), global.json).await
         }
-        VaultCommand::Withdraw { amount, to } => {
+        VaultCommand::Withdraw { amount, to, fees } => {
             let key = keys::open(&global.data, &global.password)?;
             let vault = network.connect().await?;
-            withdraw(&vault, key, amount, to, global, network.timing().depth).await
+            withdraw(&vault, key, amount, to, global, network.tx_config(&fees)).await
         }
     }
 }
@@ -63,12 +63,11 @@ pub(crate) async fn manager(
     vault: &VaultView,
     key: Key,
     global: &Global,
-    depth: u16,
+    config: TxConfig,
 ) -> Result<(TxManager, StoreHandle), Failure> {
     let store = StoreHandle::open(global.data.clone()).await.map_err(|e| {
         Failure::input(e.to_string()).hint("a running node uses this data folder: stop it first, or ask it")
     })?;
-    let config = TxConfig { confirmations: u64::from(depth).saturating_add(1), ..TxConfig::default() };
     let txs = TxManager::new(vault.chain().clone(), std::sync::Arc::new(key), store.clone(), config);
     txs.resume().await.map_err(|e| tx_failure(&e))?;
     Ok((txs, store))
@@ -80,7 +79,7 @@ async fn withdraw(
     amount: Option<Amount>,
     to: Option<Address>,
     global: &Global,
-    depth: u16,
+    config: TxConfig,
 ) -> Result<(), Failure> {
     let head = vault.chain().head().await.map_err(chain_failure)?;
     let account = vault.account(key.address(), &head).await.map_err(chain_failure)?;
@@ -94,7 +93,7 @@ async fn withdraw(
         .hint("what is earmarked or staked is not free; see symbolon channel ls"));
     }
     let to = to.unwrap_or(key.address());
-    let (txs, store) = manager(vault, key.clone(), global, depth).await?;
+    let (txs, store) = manager(vault, key.clone(), global, config).await?;
     let tag = ops::tag(&[b"withdraw", &rand::random::<[u8; 32]>()]);
     let done = txs.run(ops::withdraw(vault.address(), key.address(), to, amount, tag)).await;
     store.close().await;

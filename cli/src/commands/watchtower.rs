@@ -99,7 +99,7 @@ async fn watch(args: &WatchtowerArgs, global: &Global) -> Result<(), Failure> {
             print(&event, as_json);
         }
     });
-    let tx_config = super::provider::tx_config(timing.depth, network.devnet);
+    let tx_config = network.tx_config(&args.fees);
     let stop = super::stop_requested();
     tokio::pin!(stop);
     let started = tokio::select! {

@@ -10,13 +10,14 @@ use crate::{
     snapshot::{self, Snapshot},
 };
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use symbolon_market::{Proposal, ProposalInput, ProposalState, Quote, RejectReason, Side, matches};
 use symbolon_net::{PeerId, Verdict};
 use symbolon_primitives::{
-    Agreement, AgreementDigest, B256, DemandDigest, Domain, OfferDigest, Signature, SignedAgreement, Signer, Timestamp,
+    Address, Agreement, AgreementDigest, B256, DemandDigest, Domain, OfferDigest, Signature, SignedAgreement, Signer,
+    Timestamp,
 };
-use symbolon_store::Write;
+use symbolon_store::{View, Write};
 use symbolon_wire::{
     Gossip, MARKET_TOPIC, MAX_GOSSIP, ProposalReply, RefusalCode, Response, SignedDemand, SignedOffer, encode,
 };
@@ -58,6 +59,12 @@ impl AgreementRecord {
     pub(super) fn peer(&self) -> Option<Peer> {
         Peer::from_wire(&self.peer, &self.addrs).ok()
     }
+}
+
+/// The payers that a folder has an agreement with.
+pub(crate) fn agreed_payers(view: &View<'_>) -> Result<BTreeSet<Address>, NodeError> {
+    let records: Vec<AgreementRecord> = snapshot::all_in(view)?;
+    Ok(records.iter().map(|record| record.signed.terms.payer).collect())
 }
 
 impl Provider {

@@ -19,6 +19,7 @@ use crate::{
     snapshot,
 };
 use accept::Accepted;
+pub(crate) use market::agreed_payers;
 use market::{AgreementRecord, OwnOffer};
 pub(crate) use money::ChannelRecord;
 use money::Look;
@@ -34,7 +35,7 @@ use symbolon_primitives::{
     Address, AgreementDigest, Amount, ContentRef, DemandDigest, Lane, OfferDigest, OrderDigest, Signer, Timestamp,
     UnitResult,
 };
-use symbolon_settlement::{Depth, TxConfig, VaultView};
+use symbolon_settlement::{ClaimPolicy, Depth, TxConfig, VaultView};
 use symbolon_wire::{self as wire, Gossip, MAX_GOSSIP, MAX_REQUEST, RefusalCode, Request, Response};
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -68,8 +69,8 @@ pub struct ProviderConfig {
     pub least_member_stake: Amount,
     /// The exposure to a payer key that has paid nothing yet (SYM-27).
     pub unproven_limit: Amount,
-    /// Vouchers are claimed once they are worth this much together.
-    pub claim_at: Amount,
+    /// When vouchers are claimed.
+    pub claims: ClaimPolicy,
     /// Base units of the token that one ether is worth, for weighing claims against their gas.
     pub base_per_ether: Amount,
     /// Orders computed at once.
@@ -194,6 +195,7 @@ impl Provider {
             provider.context.client.subscribe(wire::MARKET_TOPIC).await?;
             provider.resume().await?;
             provider.hand_over_everything();
+            provider.look_for_unknown_channels();
         }
         provider.context.events.emit(Event::ProviderReady {
             address: provider.context.key.address(),

@@ -4,7 +4,10 @@ use super::{Done, Provider, orders::OrderRecord};
 use crate::{
     context::{Context, NodeError, now},
     event::Event,
-    funds, registry,
+    find::{Finder, FoundChannel},
+    funds,
+    known::Role,
+    registry,
     serve::refusal,
     snapshot::{self, Snapshot},
     watch,
@@ -22,9 +25,7 @@ use symbolon_primitives::{
 };
 use symbolon_quorum::{Evidence, ReplicaInput, Settlement};
 use symbolon_settlement::{
-    ChainError, ChannelState, ClaimPolicy, Congestion, Depth, EventFilter, GasPrice, Header, HeldVoucher, Market,
-    amounts_of_words,
-    ops::{self, QuorumRow},
+    ChainError, ChannelState, Depth, EventFilter, GasPrice, Header, HeldVoucher, Market, Recent, amounts_of_words, ops,
     plan,
 };
 use symbolon_store::{Direction, View as StoreView, VoucherKey, VoucherRow, Write};
@@ -119,6 +120,11 @@ impl ChannelRecord {
         [payer.as_slice(), lane.word().as_slice()].concat()
     }
 
+    /// The write that stores it.
+    pub(crate) fn put(&self) -> Result<Write, NodeError> {
+        snapshot::put(&self.key(), self)
+    }
+
     fn is_active(&self, time: Timestamp) -> bool {
         self.payee.open_order().is_some()
             || !self.payee.claimable().is_zero()
@@ -150,8 +156,7 @@ pub(super) struct ChainState {
     urgent: bool,
     /// What gas cost at the last look.
     wei_per_gas: u128,
-    /// The newest blocks that were looked at, oldest first.
-    blocks: Vec<Header>,
+    blocks: Recent,
     /// No claim before this, after one that failed.
     claim_not_before: Timestamp,
     /// How long the next failure is waited out.
@@ -163,8 +168,6 @@ pub(super) struct ChainState {
     claimed: BTreeMap<(Address, Lane), (Epoch, Amount)>,
 }
 
-/// The newest blocks by which congestion is told.
-const CONGESTION_BLOCKS: usize = 16;
 /// The longest pause after claims that failed.
 const MAX_BACKOFF_SECS: u64 = 600;
 
@@ -178,7 +181,7 @@ impl ChainState {
             claiming: false,
             urgent: false,
             wei_per_gas: 0,
-            blocks: Vec::new(),
+            blocks: Recent::default(),
             claim_not_before: Timestamp(0),
             backoff_secs: 1,
             next_view: 0,
@@ -402,6 +405,37 @@ impl Provider {
         self.orders.values().filter_map(OrderRecord::package).for_each(|package| self.hand_over(package));
     }
 
+    /// Looks, in the background, for earmarks whose payers nothing here knows: vouchers for them may have been lost
+    /// with another folder.
+    pub(super) fn look_for_unknown_channels(&self) {
+        let context = Arc::clone(&self.context);
+        tokio::spawn(async move {
+            let found = async {
+                let at = context.vault.chain().anchor(Depth::Blocks(context.timing.depth.into())).await?;
+                let (vault, me) = (&context.vault, context.key.address());
+                let finder = context.store.read(|view| Finder::open(vault, me, context.deployed_at, Some(&view)));
+                let mut finder = finder?;
+                let found = finder.find(&at).await?;
+                finder.save(&context.store).await?;
+                Ok::<_, NodeError>(found)
+            };
+            match found.await {
+                Ok(found) => {
+                    let lost = |found: &&FoundChannel| found.role == Role::Payee && found.is_live() && !found.agreed;
+                    let count = found.iter().filter(lost).count();
+                    if count > 0 {
+                        let message = format!(
+                            "{count} channels earmark money for this key, and this data folder knows nothing of them: \
+                             vouchers for them may lie in another folder or a backup (symbolon channel find)"
+                        );
+                        context.events.emit(Event::Warning { message });
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "no look for unknown channels"),
+            }
+        });
+    }
+
     /// The owner wants a channel closed before its expiry (SYM-04).
     pub(super) async fn on_release(
         &mut self,
@@ -465,17 +499,12 @@ impl Provider {
         let urgent = self.chain.urgent;
         let held: Vec<HeldVoucher> =
             self.channels.values().filter_map(|record| record.held(urgent)).filter(|held| self.is_news(held)).collect();
-        let policy = ClaimPolicy {
-            min_value: self.config.claim_at,
-            before_expiry_margin_secs: self.context.timing.margin_secs.into(),
-            ..ClaimPolicy::default()
-        };
         let market = Market {
             gas: GasPrice { wei_per_gas: self.chain.wei_per_gas, base_per_ether: self.config.base_per_ether },
-            congestion: Congestion::of(&self.chain.blocks, waiting(&self.context)),
+            congestion: self.chain.blocks.congestion(self.context.waiting()),
         };
         // Orders are settled by quorum when their machine says so.
-        let Some(claim) = plan(time, &held, &[], &market, &policy).claims.into_iter().next() else {
+        let Some(claim) = plan(time, &held, &[], &market, &self.config.claims).claims.into_iter().next() else {
             self.chain.urgent = false;
             return;
         };
@@ -506,11 +535,7 @@ impl Provider {
     /// Settles an order by its quorum: the payer is silent.
     pub(super) fn settle(&self, order: OrderDigest, settlement: &Settlement) {
         let Some(record) = self.orders.get(&order) else { return };
-        let rows: Vec<QuorumRow> = settlement
-            .rows
-            .iter()
-            .map(|row| QuorumRow { provider: row.leaf.provider, nonce: row.nonce, signature: row.signature })
-            .collect();
+        let rows = watch::rows(&watch::attested(settlement));
         let tag = ops::tag(&[b"settle", order.as_bytes(), &[settlement.members.bits()]]);
         let built = ops::settle_quorum(
             self.context.vault.address(),
@@ -653,11 +678,7 @@ impl Provider {
         }
         self.chain.next_view += 1;
         self.chain.wei_per_gas = found.newest.base_fee;
-        if self.chain.blocks.last().is_none_or(|last| last.number < found.newest.number) {
-            self.chain.blocks.push(found.newest);
-            let excess = self.chain.blocks.len().saturating_sub(CONGESTION_BLOCKS);
-            self.chain.blocks.drain(..excess);
-        }
+        self.chain.blocks.note(found.newest);
         self.chain.next = found.next.max(self.chain.next);
         Ok(())
     }
@@ -718,11 +739,6 @@ fn settled_for(event: &VaultEvents, me: Address) -> Option<OrderDigest> {
 /// What a channel will have paid once its voucher is claimed.
 fn total_of(held: &HeldVoucher) -> Amount {
     held.signed.voucher.cumulative.min(held.channel.allocated)
-}
-
-/// Own transactions that wait to be mined.
-fn waiting(context: &Context) -> usize {
-    context.txs.pending().iter().filter(|pending| pending.mined_in.is_none()).count()
 }
 
 async fn is_settled(context: &Context, order: OrderDigest, from: u64) -> bool {

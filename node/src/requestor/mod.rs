@@ -29,13 +29,14 @@ use symbolon_executor::Outcome;
 use symbolon_market::Grouping;
 use symbolon_net::{EventReceiver, Identity, PeerId, Responder};
 use symbolon_primitives::{
-    Address, Amount, AmountError, ContentRef, Input, Key, Level, Limits, OrderDigest, Signer, Timestamp, Workunit,
+    Address, Amount, AmountError, ContentRef, Input, Key, Leaf, Level, Limits, OrderDigest, Signer, Timestamp, Workunit,
 };
 use symbolon_settlement::{ChainError, TxConfig, TxError, VaultView};
 use symbolon_store::StoreError;
 use symbolon_wire::{self as wire, Gossip, MAX_GOSSIP, MAX_REQUEST, RefusalCode, Request, Right};
 use tokio::{
     sync::mpsc,
+    task::JoinSet,
     time::{Instant, MissedTickBehavior},
 };
 
@@ -225,6 +226,10 @@ pub struct Requestor {
     opening: bool,
     first_wave: usize,
     earmarked: Amount,
+    /// Nothing is signed: the endpoints do not tell the chain alike.
+    halted: bool,
+    /// Vouchers that wait for that.
+    unpaid: Vec<(OrderDigest, Leaf, u64)>,
     report: JobReport,
     reports: mpsc::Sender<Done>,
     incoming: mpsc::Receiver<Done>,
@@ -297,12 +302,17 @@ impl Requestor {
             opening: false,
             first_wave: 0,
             earmarked: Amount::ZERO,
+            halted: false,
+            unpaid: Vec::new(),
             report: JobReport { deposited, ..JobReport::default() },
             reports,
             incoming,
             units,
             spec,
         };
+        // Ends with this.
+        let mut watching = JoinSet::new();
+        watching.spawn(money::watch_head(Arc::clone(context)));
         let done = requestor.drive(net).await;
         // Earmarks come back whatever became of the job, and whatever becomes of
         // this: what is paid for is not thrown away over it.
@@ -383,14 +393,14 @@ impl Requestor {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Reserves that never ran give up in writing before their channels are asked for.
         let patience = Instant::now() + GIVE_UPS;
-        while self.waits_for_lanes() && Instant::now() < patience {
+        while (self.waits_for_lanes() || !self.unpaid.is_empty()) && Instant::now() < patience {
             tokio::select! {
                 event = net.recv() => match event {
                     Some(event) => self.on_network(event).await?,
                     None => return Err(NodeError::NetworkGone.into()),
                 },
                 Some(done) = self.incoming.recv() => self.on_done(done).await?,
-                _ = tick.tick() => {}
+                _ = tick.tick() => self.pay_waiting().await?,
             }
         }
         let releasing = money::release_all(
@@ -484,6 +494,7 @@ impl Requestor {
             self.timers.remove(&order);
             self.feed(order, symbolon_quorum::VerdictInput::Timer).await?;
         }
+        self.pay_waiting().await?;
         self.fetch_again();
         self.lanes_tick().await
     }

@@ -4,11 +4,17 @@ use super::{Done, JobError, Partner, Requestor};
 use crate::{
     context::{Context, NodeError, now},
     event::Event,
+    find,
     peer::CallError,
     snapshot::{self, Snapshot},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::Arc,
+    time::Duration,
+};
 use symbolon_channel::{
     ChannelTerms, Effect, Effects, Order, Payer, PayerInput, Reason, Rejected, SignedVoucher, View,
 };
@@ -63,6 +69,11 @@ impl PayerRecord {
         PayerEpoch { payer: terms.payer, payee: terms.payee, lane: terms.lane, epoch }
     }
 
+    /// The write that stores it.
+    pub(crate) fn put(&self) -> Result<Write, NodeError> {
+        snapshot::put(&self.key(), self)
+    }
+
     pub(super) fn id(&self) -> (Address, u16) {
         (self.payer.terms().payee, self.payer.terms().lane.number16())
     }
@@ -82,6 +93,7 @@ impl Requestor {
         self.lanes(self.spec.rules.lanes).find(|number| {
             self.channels.get(&(partner.provider, *number)).is_some_and(|record| {
                 record.payer.open_order().is_none()
+                    && record.payer.halted().is_none()
                     && record.payer.room() >= most
                     && record.payer.view().expiry > settle.plus_secs(1)
             })
@@ -156,8 +168,35 @@ impl Requestor {
         Ok(effects)
     }
 
+    /// Whether nothing may be signed, because the endpoints do not tell the chain alike (N6).
+    pub(super) fn is_halted(&mut self) -> bool {
+        let trouble = self.context.vault.chain().trouble();
+        let before = std::mem::replace(&mut self.halted, trouble.is_some());
+        match trouble {
+            Some(why) if !before => self.warn(format!("nothing is signed until the chain can be told again: {why}")),
+            None if before => tracing::info!("the chain can be told again"),
+            _ => {}
+        }
+        self.halted
+    }
+
+    /// Gives the vouchers that had to wait.
+    pub(super) async fn pay_waiting(&mut self) -> Result<(), JobError> {
+        if self.unpaid.is_empty() || self.is_halted() {
+            return Ok(());
+        }
+        for (order, leaf, fuel) in std::mem::take(&mut self.unpaid) {
+            self.pay(order, &leaf, fuel).await?;
+        }
+        Ok(())
+    }
+
     /// Signs, stores and sends the voucher of a replica that agreed (SYM-24).
     pub(super) async fn pay(&mut self, order: OrderDigest, leaf: &Leaf, fuel: u64) -> Result<(), JobError> {
+        if self.is_halted() {
+            self.unpaid.push((order, *leaf, fuel));
+            return Ok(());
+        }
         let effects = self.channel((leaf.provider, leaf.lane_number), PayerInput::Agreed { order, fuel }).await?;
         for effect in effects {
             let Effect::SendVoucher { order, signed } = effect else { continue };
@@ -214,14 +253,22 @@ impl Requestor {
         self.first_lane..self.first_lane.saturating_add(count)
     }
 
-    /// The first of a run of lanes on which this store may promise. One that was restored from a backup may have
-    /// promised more than it knows wherever part of an earmark is unclaimed: such lanes wait for the claim or the release.
+    /// The first of a run of lanes on which this store may promise. One that was restored from a backup, or that finds
+    /// channels of its key on chain which it does not know, may have promised more than it knows wherever part of an
+    /// earmark is unclaimed: such lanes wait for the claim or the release.
     async fn clear_lanes(&self, anchor: &symbolon_settlement::Header) -> Result<u16, JobError> {
-        let store = &self.context.store;
-        if store.read(|view| view.restored()).map_err(NodeError::from)?.is_none() {
+        let (store, vault, me) = (&self.context.store, &self.context.vault, self.context.key.address());
+        let restored = store.read(|view| view.restored()).map_err(NodeError::from)?.is_some();
+        let head = vault.chain().head().await.map_err(NodeError::from)?;
+        let opened = find::opened_by(vault, me, self.context.deployed_at, store, &head).await?;
+        let is_known = |payee: Address, lane: Lane| {
+            self.channels.get(&(payee, lane.number16())).is_some_and(|record| record.payer.terms().lane == lane)
+        };
+        let strange: BTreeSet<(Address, Lane)> =
+            opened.into_iter().filter(|(payee, lane)| !is_known(*payee, *lane)).collect();
+        if !restored && strange.is_empty() {
             return Ok(0);
         }
-        let head = self.context.vault.chain().head().await.map_err(NodeError::from)?;
         let lanes = self.spec.rules.lanes.max(1);
         let mut frozen = None;
         for first in (0..lanes.saturating_mul(LANE_RUNS)).step_by(lanes.into()) {
@@ -229,13 +276,15 @@ impl Requestor {
             for number in first..first.saturating_add(lanes) {
                 for provider in self.partners.keys() {
                     let lane = self.spec.terms.royalty.lane(number);
+                    if !restored && !strange.contains(&(*provider, lane)) {
+                        continue;
+                    }
                     let (deep, last) = (
                         look(&self.context, *provider, lane, anchor).await?,
                         look(&self.context, *provider, lane, &head).await?,
                     );
-                    let epoch =
-                        PayerEpoch { payer: self.context.key.address(), payee: *provider, lane, epoch: deep.epoch };
-                    if store.read(|view| view.may_promise(&epoch)).map_err(NodeError::from)? {
+                    let epoch = PayerEpoch { payer: me, payee: *provider, lane, epoch: deep.epoch };
+                    if restored && store.read(|view| view.may_promise(&epoch)).map_err(NodeError::from)? {
                         continue;
                     }
                     let settled = deep.allocated;
@@ -248,6 +297,12 @@ impl Requestor {
             }
             if free {
                 store.write(writes).await.map_err(NodeError::from)?;
+                if frozen.is_some() {
+                    self.warn(format!(
+                        "lanes below {first} hold earmarks of which this data folder does not know everything: they \
+                         wait until they are claimed or released (symbolon channel find)"
+                    ));
+                }
                 return Ok(first);
             }
         }
@@ -312,8 +367,8 @@ impl Requestor {
         for number in self.lanes(lanes_each) {
             for (provider, price) in &prices {
                 let record = self.channels.get(&(*provider, number));
-                // A lane that still holds an order of an earlier job is left to run out.
-                if record.is_some_and(|record| record.payer.open_order().is_some()) {
+                // A lane that still holds an order of an earlier job is left to run out, one that is stopped to a person.
+                if record.is_some_and(|of| of.payer.open_order().is_some() || of.payer.halted().is_some()) {
                     continue;
                 }
                 amounts.push(((*provider, number), price.checked_mul(share)?));
@@ -339,7 +394,8 @@ impl Requestor {
             let most = price(terms.flat, terms.rate, max_fuel)?;
             let lane = self.lanes(self.spec.rules.lanes).find_map(|number| {
                 let record = self.channels.get(&(partner.provider, number))?;
-                record.payer.open().is_none().then(|| (number, record.payer.missing(most)))
+                let free = record.payer.open().is_none() && record.payer.halted().is_none();
+                free.then(|| (number, record.payer.missing(most)))
             });
             let Some((number, missing)) = lane else { continue };
             if missing.is_zero() || missing > left {
@@ -539,5 +595,16 @@ async fn ask_release(context: &Context, partner: &Partner, record: &PayerRecord)
             return None;
         }
         sleep(ASK_AGAIN).await;
+    }
+}
+
+/// Looks at the newest block again and again, so that whoever is about to sign is told when the chain cannot be told.
+pub(super) async fn watch_head(context: Arc<Context>) {
+    let poll = Duration::from_millis(context.timing.poll_millis);
+    loop {
+        if let Err(error) = context.vault.chain().head().await {
+            tracing::debug!(%error, "the newest block cannot be told");
+        }
+        sleep(poll).await;
     }
 }

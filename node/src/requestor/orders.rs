@@ -119,6 +119,9 @@ impl Requestor {
         }
         let mut issued = Vec::new();
         while let Some((batch, attempt)) = self.pending.front().cloned() {
+            if self.is_halted() {
+                break;
+            }
             let candidates = self.candidates(&batch);
             let need = self.spec.rules.members();
             if candidates.len() < need {

@@ -1,0 +1,243 @@
+//! A requestor whose endpoints disagree, whose folder was restored or lost, and whose key somebody else has too.
+
+use crate::market::{Market, provider_name, until};
+use serde_json::Value;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use symbolon_primitives::{Address, Amount, Key, Lane, Signer, Voucher};
+use symbolon_settlement::{
+    ChainConfig, ChainView, TxConfig, TxManager,
+    anvil::DEVNET_CHAIN_ID,
+    ops::{self, SignedVoucher},
+};
+use symbolon_store::{Direction, Look, StoreHandle};
+use symbolon_tests::{
+    base_units, ensure_refused,
+    rpc_proxy::{self, RpcProxy},
+};
+
+fn key(byte: u8) -> Key {
+    Key::from_bytes(&[byte; 32]).unwrap()
+}
+
+/// The highest voucher that a folder signed, by payee, lane and epoch.
+fn signed(market: &Market, name: &str) -> BTreeMap<(Address, u16, u32), Amount> {
+    let look = Look::open(&market.folder(name)).unwrap();
+    let rows = look.view().best_vouchers(Direction::Issued).unwrap();
+    rows.iter().map(|row| ((row.key.payee, row.key.lane.number16(), row.key.epoch), row.cumulative)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_n6_a_requestor_signs_nothing_while_its_endpoints_cannot_tell_the_chain() {
+    let market = Market::new();
+    market.requestor("requestor", &key(0x21));
+    let (one, two) = (RpcProxy::start(&market.rpc()).await.unwrap(), RpcProxy::start(&market.rpc()).await.unwrap());
+    let rpc = format!("{},{}", one.url(), two.url());
+    // Parts that take a while, so that there is time between an order and its vouchers.
+    let job = market.job("requestor", 6_000, &["--rpc", &rpc]);
+    job.wait_after("earmarked", 0);
+    two.set_listening(false);
+    const HALTED: &str = "nothing is signed until the chain can be told again";
+    job.wait_warning(HALTED, 0);
+    job.wait_after("prepared", 0);
+    let polls = one.calls("eth_getBlockByNumber");
+    until("further looks", || one.calls("eth_getBlockByNumber") > polls + 6);
+    assert_eq!(job.count("order_out"), 0, "an order was signed");
+
+    two.set_listening(true);
+    job.wait_after("order_out", 0);
+    two.set_listening(false);
+    job.wait_warning(HALTED, 1);
+    // The providers agree, get no voucher, and settle by quorum.
+    until("a settlement", || market.providers.iter().any(|provider| provider.count("quorum_settled") > 0));
+    assert_eq!(market.providers.iter().map(|provider| provider.count("vouchered")).sum::<usize>(), 0);
+    assert!(signed(&market, "requestor").is_empty(), "a voucher was signed");
+
+    two.set_listening(true);
+    let said = market.finish("requestor", job);
+    let report = said.iter().find(|said| said["event"] == "job_done").unwrap();
+    assert!(base_units(&report["paid"]).unwrap() > 0);
+    assert!(!signed(&market, "requestor").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_l2_a_restored_requestor_signs_nothing_where_it_may_have_signed_before() {
+    let mut market = Market::new();
+    market.requestor("first", &key(0x22));
+    let mut job = market.job("first", 400, &[]);
+    job.wait_after("earmarked", 0);
+    // Of everything that follows the backup knows nothing.
+    let backup = market.folder("backup.db").to_string_lossy().into_owned();
+    symbolon_tests::ensure_ok(&market.run("first", &["backup", &backup, "--with-keys"])).unwrap();
+    job.wait_after("order_done", 0);
+    job.kill();
+    let before = signed(&market, "first");
+    assert!(before.keys().all(|(_, lane, epoch)| *lane < 2 && *epoch == 0) && !before.is_empty(), "{before:?}");
+
+    let (rpc, newest) = (market.rpc(), serde_json::json!(["latest", false]));
+    let latest = rpc_proxy::call(&rpc, "eth_getBlockByNumber", newest).await.unwrap();
+    let base_fee = latest["baseFeePerGas"].as_str().unwrap().trim_start_matches("0x").to_owned();
+    claim_by_hand(&mut market, u128::from_str_radix(&base_fee, 16).unwrap());
+
+    std::fs::create_dir(market.folder("second")).unwrap();
+    std::fs::copy(market.folder("first").join("password"), market.folder("second").join("password")).unwrap();
+    symbolon_tests::ensure_ok(&market.run("second", &["restore", &backup])).unwrap();
+    assert!(signed(&market, "second").is_empty());
+    for round in 0..2 {
+        let job = market.job("second", 200, &[]);
+        let said = market.finish("second", job);
+        let warns = said.iter().any(|said| {
+            let words = said["message"].as_str().unwrap_or_default();
+            said["event"] == "warning" && words.contains("lanes below 2 hold earmarks")
+        });
+        assert!(warns, "{said:#?}");
+        let after = signed(&market, "second");
+        // In lanes of their own; in the second round in the epoch that the chain has cleared by a release.
+        assert!(after.keys().all(|(_, lane, _)| *lane >= 2), "{after:?}");
+        assert!(after.keys().any(|(.., epoch)| *epoch == round), "{after:?}");
+        for (place, total) in &after {
+            assert!(before.get(place).is_none_or(|earlier| earlier <= total));
+        }
+    }
+}
+
+/// What a provider would claim, does not, and claims by hand.
+fn claim_by_hand(market: &mut Market, base_fee: u128) {
+    let paid = |provider: &crate::market::Telling| provider.count("vouchered") > 0;
+    let index = market.providers.iter().position(paid).expect("somebody was paid by voucher");
+    let name = provider_name(index);
+    let dry = |market: &Market, more: &[&str]| {
+        let mut args = vec!["channel", "claim", "--dry-run"];
+        args.extend(more);
+        market.ask(&name, &args)
+    };
+    let of = |lines: &[Value], action: &str| lines.iter().filter(|line| line["action"] == action).count();
+    let waits = |lines: &[Value], why: &str| lines.iter().any(|line| !line["reason"][why].is_null());
+    // While it runs: everything is worth it, nothing below the least asked for, nothing where gas is too dear.
+    let free = dry(market, &[]);
+    assert_eq!(of(&free, "claim"), 1, "{free:?}");
+    assert_eq!((&free[0]["why"], &free[0]["transaction"]), (&"worth".into(), &Value::Null));
+    assert!(!free[0]["entries"].as_array().unwrap().is_empty());
+    let least = dry(market, &["--claim-at", "1000"]);
+    assert!(of(&least, "claim") == 0 && waits(&least, "below_minimum"), "{least:?}");
+    // What makes a claim cost thousandths of a token, whatever gas costs on this devnet by now.
+    let dear = format!("{}", 100_000_000_000 / base_fee.max(1));
+    let dear = dry(market, &["--ether-price", &dear, "--max-fee-ratio", "0.01%"]);
+    assert!(of(&dear, "claim") == 0 && waits(&dear, "fee_too_high"), "{dear:?}");
+    assert_eq!(of(&dry(market, &["--ether-price", "0.001", "--max-fee-ratio", "0.9"]), "claim"), 1);
+    ensure_refused(&market.run(&name, &["channel", "claim"]), 3, "in use").unwrap();
+
+    market.providers[index].stop();
+    let value = base_units(&free[0]["value"]).unwrap();
+    let done = market.ask(&name, &["channel", "claim"]);
+    assert_eq!(of(&done, "claim"), 1, "{done:?}");
+    assert!(done[0]["transaction"].as_str().unwrap().starts_with("0x"));
+    let earned = market.ask(&name, &["earnings"]);
+    assert!(base_units(&earned.last().unwrap()["claimed"]).unwrap() >= value);
+    let again = market.ask(&name, &["channel", "claim"]);
+    assert_eq!(of(&again, "claim"), 0, "{again:?}");
+    market.providers[index] = market.provider(index);
+    market.providers[index].wait_after("provider_ready", 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_l12_a_channel_that_another_copy_of_the_key_used_stops_and_goes_on_when_a_person_says_so() {
+    let market = Market::new();
+    let key = key(0x23);
+    market.requestor("requestor", &key);
+    let mut job = market.job("requestor", 200, &[]);
+    job.wait_after("earmarked", 0);
+    job.kill();
+    let channels = market.ask("requestor", &["channel", "ls"]);
+    let live = |channel: &&Value| channel["allocated"] != "0";
+    let payee: Address = channels.iter().find(live).unwrap()["payee"].as_str().unwrap().parse().unwrap();
+
+    // A new folder with the same key: it finds everything, and signs nothing in those channels.
+    crate::market::party_of(&market.folder("twin"), &key);
+    let found = market.ask("twin", &["channel", "find"]);
+    assert_eq!(found.len(), channels.len());
+    assert!(found.iter().all(|channel| channel["role"] == "payer"));
+    let says = |lines: &[Value], words: &str| {
+        lines.iter().any(|line| line["says"].as_str().is_some_and(|says| says.contains(words)))
+    };
+    let told = market.ask("twin", &["doctor"]);
+    assert!(says(&told, "channels that this folder does not know"), "{told:?}");
+    let job = market.job("twin", 200, &[]);
+    market.finish("twin", job);
+    let theirs = signed(&market, "twin");
+    assert!(theirs.keys().all(|(_, lane, _)| *lane >= 2) && !theirs.is_empty(), "{theirs:?}");
+    assert!(market.ask("requestor", &["channel", "find"]).len() >= theirs.len(), "the twin's are strange here");
+
+    // Somebody signs with the key, and the voucher is claimed.
+    let (rpc, total) = (market.rpc(), Amount::from_u64(1_000_000));
+    let lane = claim_foreign_voucher(&market, &rpc, &key, payee, total).await;
+    let mut job = market.job("requestor", 200, &[]);
+    job.wait_warning("a channel is stopped", 0);
+    job.kill();
+    let stopped = |market: &Market| {
+        let channels = market.ask("requestor", &["channel", "ls"]);
+        channels.into_iter().filter(|channel| !channel["stopped"].is_null()).collect::<Vec<_>>()
+    };
+    let halted = stopped(&market);
+    assert_eq!(halted.len(), 1, "{halted:?}");
+    assert_eq!((&halted[0]["payee"], &halted[0]["next"]["what"]), (&serde_json::json!(payee), &"look".into()));
+    let doctor = market.run("requestor", &["doctor"]);
+    assert_eq!(doctor.status.code(), Some(6));
+    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(said.contains("is stopped") && said.contains(&format!("symbolon channel resume {payee}")), "{said}");
+
+    let payee = payee.to_string();
+    let shy = market.run("requestor", &["channel", "resume", &payee]);
+    ensure_refused(&shy, 3, "somebody has to say that it goes on").unwrap();
+    let shown: Value = serde_json::from_slice(&shy.stdout).unwrap();
+    assert_eq!(shown["claimed"], total.to_string());
+    assert!(shown["says"].as_str().unwrap().contains("another copy of its key"));
+    assert!(base_units(&shown["at_risk"]).unwrap() > 0);
+    assert_eq!(stopped(&market).len(), 1, "nothing is changed by looking");
+    let done = market.ask("requestor", &["channel", "resume", &payee, "--yes"]);
+    assert_eq!(done.last().unwrap()["resumed"], 1);
+    assert!(stopped(&market).is_empty());
+    ensure_refused(&market.run("requestor", &["channel", "resume", &payee, "--yes"]), 3, "no channel with them")
+        .unwrap();
+    // It is used again, from what the chain shows on.
+    let job = market.job("requestor", 200, &[]);
+    assert_eq!(job.warnings("a channel is stopped"), 0);
+    market.finish("requestor", job);
+    let again = signed(&market, "requestor");
+    let above = again.iter().filter(|((to, number, epoch), _)| (*to, *number, *epoch) == (lane.0, lane.1, 0));
+    assert!(above.into_iter().all(|(_, promised)| *promised >= total), "{again:?}");
+
+    // What is earmarked comes back from the key alone.
+    let mut job = market.job("requestor", 200, &[]);
+    job.wait_after("earmarked", 0);
+    job.kill();
+    crate::market::party_of(&market.folder("lost"), &key);
+    let waiting = market.ask("lost", &["channel", "release"]);
+    assert_eq!((&waiting[0]["released"], waiting[0]["waiting"].as_u64() > Some(0)), (&"0".into(), true));
+    rpc_proxy::call(&rpc, "evm_increaseTime", serde_json::json!([4_000])).await.unwrap();
+    rpc_proxy::call(&rpc, "evm_mine", serde_json::json!([])).await.unwrap();
+    let released = market.ask("lost", &["channel", "release"]);
+    assert!(base_units(&released[0]["released"]).unwrap() > 0);
+    assert_eq!(released[0]["waiting"], 0);
+}
+
+/// Claims a voucher that the folder never signed, on the first lane with an earmark for `payee`; answers which.
+async fn claim_foreign_voucher(market: &Market, rpc: &str, key: &Key, payee: Address, total: Amount) -> (Address, u16) {
+    let network: Value = serde_json::from_slice(&std::fs::read(market.devnet.network()).unwrap()).unwrap();
+    let address = |name: &str| network[name].as_str().unwrap().parse::<Address>().unwrap();
+    let view = ChainView::connect(&ChainConfig::new(rpc, DEVNET_CHAIN_ID)).await.unwrap();
+    let head = view.head().await.unwrap();
+    let vault = view.vault(address("vault"), address("token"), &head).await.unwrap();
+    let lane: Lane = symbolon_primitives::Royalty::NONE.lane(0);
+    let state = vault.channel(key.address(), payee, lane, &head).await.unwrap();
+    assert!(state.allocated > total);
+    let voucher = Voucher { payee, lane, cumulative: total, epoch: state.epoch };
+    let signed = SignedVoucher { voucher, signature: key.sign(&voucher.digest(&vault.domain())) };
+    let store = StoreHandle::open(market.folder("somebody")).await.unwrap();
+    let config = TxConfig { poll: Duration::from_millis(20), confirmations: 3, ..TxConfig::default() };
+    let somebody = Key::from_bytes(&[0x7f; 32]).unwrap();
+    market.devnet.fund(&somebody.address().to_string()).unwrap();
+    let txs = TxManager::new(view, Arc::new(somebody), store.clone(), config);
+    txs.run(ops::claim_for(vault.address(), &[signed], ops::tag(&[b"foreign"]))).await.unwrap();
+    store.close().await;
+    (payee, lane.number16())
+}
