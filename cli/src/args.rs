@@ -2,9 +2,10 @@
 
 use crate::keys::{KeyCommand, PasswordArgs};
 use clap::{Args, Parser, Subcommand};
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 use symbolon_executor::Profile;
 use symbolon_primitives::{Address, Amount, ContentRef, OrderDigest};
+use symbolon_store::Witness;
 
 /// Rent out idle machines, or rent them: results that agree get paid on chain
 #[derive(Debug, Parser)]
@@ -27,6 +28,9 @@ pub(crate) struct Global {
     pub(crate) data: PathBuf,
     #[command(flatten)]
     pub(crate) password: PasswordArgs,
+    /// Sees every point of every write of the nodes' stores: for programs that are built to, and no argument.
+    #[arg(skip)]
+    pub(crate) witness: Option<Arc<dyn Witness>>,
 }
 
 /// Which chain and vault to use.
@@ -91,8 +95,20 @@ pub(crate) enum Command {
         command: ProviderCommand,
     },
     /// Speak a text on strangers' machines and join the sound
-    #[command(after_help = "Example:\n  symbolon flite --subtasks 6 --budget 5 story.txt story.wav")]
+    #[command(
+        after_help = "Example:\n  symbolon flite --subtasks 6 --budget 5 story.txt story.wav\n\nA run that was cut off goes on when the same command is given again, or with `symbolon job resume`:\nwhat was paid is fetched and not paid again. --budget, --bid and the timeouts may be other ones then."
+    )]
     Flite(FliteArgs),
+    /// Jobs that were cut off before their end
+    #[command(
+        after_help = "A job is cut off when its command is stopped, fails after work went out, or dies. The same command,\ngiven in the same folder, goes on with it; so does `symbolon job resume`. Work is given out anew only\nif its order came to nothing; results that are paid are fetched, and a part that is here is kept."
+    )]
+    Job {
+        #[command(flatten)]
+        network: NetworkArgs,
+        #[command(subcommand)]
+        command: JobCommand,
+    },
     /// Money in the vault
     Vault {
         #[command(flatten)]
@@ -370,6 +386,19 @@ pub(crate) enum VaultCommand {
         to: Option<Address>,
         #[command(flatten)]
         fees: FeeArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobCommand {
+    /// Every unfinished job of this data folder, with the command that goes on with it
+    Ls,
+    /// Go on with the unfinished job, in the folder it was begun in
+    Resume,
+    /// Forget an unfinished job, so that another one can begin
+    Drop {
+        /// Which; the unfinished one when absent
+        job: Option<symbolon_node::JobId>,
     },
 }
 

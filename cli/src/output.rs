@@ -5,6 +5,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::{borrow::Cow, io::Write};
 use symbolon_executor::outcome::for_terminal;
 
+/// A command as it is typed, from its words without the program's name.
+pub(crate) fn command_line(words: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    let typed = words.iter().map(|word| match word.as_str() {
+        word if !word.is_empty() && word.chars().all(plain) => word.to_owned(),
+        word => format!("'{}'", word.replace('\'', "'\\''")),
+    });
+    std::iter::once("symbolon".to_owned()).chain(typed).collect::<Vec<_>>().join(" ")
+}
+
 /// The most characters shown of what a stranger said.
 const MOST_SHOWN: usize = 300;
 

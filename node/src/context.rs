@@ -14,9 +14,9 @@ use std::{
 };
 use symbolon_executor::{CompilerProcess, Engine, Modules, Profile, modules::SealKey};
 use symbolon_net::{Client, Config, EventReceiver, Identity, Multiaddr, Network};
-use symbolon_primitives::{Domain, Key, Timestamp, keccak256};
-use symbolon_settlement::{ChainError, TxConfig, TxError, TxManager, VaultView};
-use symbolon_store::{StoreError, StoreHandle};
+use symbolon_primitives::{B256, Domain, Key, Timestamp, keccak256};
+use symbolon_settlement::{ChainError, IntentKind, TxConfig, TxError, TxHandle, TxManager, VaultView};
+use symbolon_store::{StoreError, StoreHandle, StoreOptions, Witness};
 use symbolon_wire::{MAX_GOSSIP, MAX_REQUEST, MAX_RESPONSE};
 
 /// The longest a request to a peer may take: preparing a module is the longest.
@@ -106,6 +106,8 @@ pub struct NodeConfig {
     pub deployed_at: u64,
     /// Compiles strangers' modules.
     pub compiler: CompilerProcess,
+    /// Sees every point of every write of its store; the product passes none.
+    pub witness: Option<Arc<dyn Witness>>,
 }
 
 /// A node's parts, shared by its tasks.
@@ -137,6 +139,8 @@ pub struct Context {
     pub timing: Timing,
     /// The block the contracts were deployed at.
     pub deployed_at: u64,
+    /// Transactions that an earlier run sent and did not see the end of.
+    earlier: Vec<TxHandle>,
 }
 
 impl Context {
@@ -152,7 +156,12 @@ impl Context {
         tx_config: TxConfig,
         events: Events,
     ) -> Result<(Arc<Self>, EventReceiver), NodeError> {
-        let store = StoreHandle::open(config.data.clone()).await?;
+        let store = match &config.witness {
+            None => StoreHandle::open(config.data.clone()).await?,
+            Some(witness) => {
+                StoreHandle::open_watched(config.data.clone(), StoreOptions::default(), Arc::clone(witness)).await?
+            }
+        };
         let engine = engine()?;
         let content = open_content(&config.data)?;
         let modules = open_modules(config, &key, &engine)?;
@@ -167,8 +176,9 @@ impl Context {
         };
         let (client, receiver) = Network::start(identity, net).await?;
         let txs = TxManager::new(vault.chain().clone(), Arc::new(key.clone()), store.clone(), tx_config);
-        txs.resume().await?;
+        let earlier = txs.resume().await?;
         let context = Self {
+            earlier,
             domain: vault.domain(),
             outbox: Outbox::new(client.clone()),
             timing: config.timing,
@@ -189,6 +199,19 @@ impl Context {
     /// Own transactions that wait to be mined.
     pub(crate) fn waiting(&self) -> usize {
         self.txs.pending().iter().filter(|pending| pending.mined_in.is_none()).count()
+    }
+
+    /// Waits for the end of what an earlier run sent to move its own money. Whoever looks at the vault before that
+    /// deposits, stakes or sets aside twice. Claims and settlements go on by themselves.
+    pub(crate) async fn settle_earlier(&self) {
+        let collects = |kind: IntentKind| matches!(kind, IntentKind::Claim | IntentKind::SettleQuorum);
+        let collecting: Vec<B256> =
+            self.txs.pending().into_iter().filter(|tx| collects(tx.kind)).map(|tx| tx.id).collect();
+        for handle in self.earlier.iter().filter(|handle| !collecting.contains(&handle.id())) {
+            if let Err(error) = handle.wait().await {
+                tracing::info!(%error, "a transaction of an earlier run came to nothing");
+            }
+        }
     }
 
     /// This node as a peer.

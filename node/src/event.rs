@@ -1,6 +1,7 @@
 //! What a node tells whoever watches it: one JSON object a line with `--json`,
 //! a progress bar and sentences otherwise.
 
+use crate::requestor::JobId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use symbolon_primitives::{Address, Amount, OrderDigest, Timestamp};
@@ -86,6 +87,15 @@ pub enum Event {
         order: OrderDigest,
         /// Whether this node sent the transaction.
         by_us: bool,
+    },
+    /// A job goes on where an earlier run of it was cut off.
+    Resumed {
+        /// Parts whose outputs are here.
+        units_done: usize,
+        /// Parts in all.
+        units: usize,
+        /// Orders that are out and may still bring theirs.
+        open_orders: usize,
     },
     /// A requestor's money is in the vault.
     Deposited {
@@ -173,6 +183,8 @@ pub enum Event {
 /// The money and the work of one job.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobReport {
+    /// Its name in the data folder.
+    pub job: JobId,
     /// What the requestor put into the vault for it.
     pub deposited: Amount,
     /// What was set aside for providers.

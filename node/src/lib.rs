@@ -50,7 +50,10 @@ pub use overrule::{Halt, StaysHalted};
 pub use peer::{CallError, FetchError, Peer, PeerError};
 pub use policy::{ProviderTerms, RequestorTerms, TermsRefused, Timing, UNSTAKE_SECS};
 pub use provider::{Fault, Provider, ProviderConfig};
-pub use requestor::{DrawRules, JobError, JobSpec, Requestor, UnitOutput, UnitSpec, batches, grouping};
+pub use requestor::{
+    DrawRules, JobError, JobId, JobSpec, Requestor, UnfinishedJob, UnitOutput, UnitSpec, batches, forget_job, grouping,
+    unfinished_jobs,
+};
 pub use symbolon_channel::Conflict;
 pub use symbolon_market::Candidate;
 pub use watch::{HandOverError, hand_over, packages, watch_receipts};

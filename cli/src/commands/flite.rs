@@ -5,7 +5,7 @@ use crate::{
     fail::{Failure, Hint},
     keys,
     network::{NetworkFile, node_failure},
-    output::{foreign, json, note, tokens},
+    output::{command_line, foreign, json, note, tokens},
     speech::{SpeechError, join_wavs, split_sentences, split_words, wav_millis},
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -100,6 +100,11 @@ pub(crate) fn join(outputs: &[UnitOutput]) -> Result<Vec<u8>, Failure> {
 
 /// Runs `symbolon flite`.
 pub(crate) async fn run(args: &FliteArgs, global: &Global) -> Result<(), Failure> {
+    run_as(args, global, std::env::args().skip(1).collect()).await
+}
+
+/// Runs it as `command`, which goes on with it when it is given again.
+pub(crate) async fn run_as(args: &FliteArgs, global: &Global, command: Vec<String>) -> Result<(), Failure> {
     let chunks = chunks_of(&args.input, args.subtasks, args.sentences)?;
     if !VOICES.contains(&args.voice.as_str()) {
         return Err(
@@ -155,6 +160,7 @@ pub(crate) async fn run(args: &FliteArgs, global: &Global) -> Result<(), Failure
         enough_offers: args.await_offers.unwrap_or(rules.members() * 3),
         offer_patience: Duration::from_secs(if network.devnet { 5 } else { 30 }),
         withhold_vouchers: args.withhold_vouchers,
+        command: command.clone(),
     };
     let config = NodeConfig {
         data: global.data.clone(),
@@ -162,6 +168,7 @@ pub(crate) async fn run(args: &FliteArgs, global: &Global) -> Result<(), Failure
         timing,
         deployed_at: network.deployed_at,
         compiler: super::compiler()?,
+        witness: global.witness.clone(),
     };
     let (events, mut heard) = Events::channel(EVENTS);
     let (raw, parts) = (args.events, chunks.len() as u64);
@@ -182,9 +189,9 @@ pub(crate) async fn run(args: &FliteArgs, global: &Global) -> Result<(), Failure
     let tx_config = network.tx_config(&args.fees);
     let job = Requestor::run(config, key, identity, vault, tx_config, events, spec);
     let done = tokio::select! {
-        done = job => done.map_err(job_failure),
+        done = job => done.map_err(|error| job_failure(error, &command)),
         () = super::stop_requested() => Err(Failure::work("stopped before the job was done")
-            .hint("what is earmarked comes back with `symbolon channel release` after its expiry")),
+            .hint(format!("go on with it: {}", command_line(&command)))),
     };
     let (outputs, report) = match done {
         Ok(done) => done,
@@ -196,6 +203,8 @@ pub(crate) async fn run(args: &FliteArgs, global: &Global) -> Result<(), Failure
     super::finish_printing(printer).await;
     let sound = join(&outputs)?;
     write_whole(&args.output, &sound)?;
+    // The sound is where it belongs: from here on the same command begins anew.
+    super::job::forget(report.job, global).await?;
     let millis = wav_millis(&sound).map_err(|e| Failure::work(e.to_string()))?;
     if !args.events {
         tell(args, global.json, &report, millis);
@@ -259,6 +268,14 @@ pub(crate) fn progress(parts: u64, hidden: bool) -> ProgressBar {
 pub(crate) fn show(bar: &ProgressBar, event: &Event) {
     match event {
         Event::Deposited { balance } => bar.set_message(format!("{} tokens in the vault", tokens(balance.get()))),
+        Event::Resumed { units_done, units, open_orders } => {
+            bar.set_position(*units_done as u64);
+            bar.suspend(|| {
+                note(&format!(
+                    "going on with an earlier run: {units_done} of {units} parts are here, {open_orders} orders are out"
+                ));
+            });
+        }
         Event::Offers { count } => bar.set_message(format!("{count} offers")),
         Event::DrawRisk { largest_staker_ppm } => {
             bar.suspend(|| {
@@ -286,8 +303,8 @@ pub(crate) fn show(bar: &ProgressBar, event: &Event) {
     }
 }
 
-/// A failed job in words, with what to do.
-fn job_failure(error: JobError) -> Failure {
+/// A failed job in words, with what to do. `command` is the one that was given.
+fn job_failure(error: JobError, command: &[String]) -> Failure {
     // A peer may have said part of it.
     let message = foreign(&error.to_string());
     match error {
@@ -306,9 +323,16 @@ fn job_failure(error: JobError) -> Failure {
             tokens(need.get())
         ))
         .hint("raise --budget; what is not used comes back"),
-        JobError::TimedOut { .. } => Failure::work(message).hint("raise --task-timeout"),
+        JobError::Unfinished { job, command, .. } => Failure::input(message).hint(format!(
+            "go on with the unfinished one: {}; or give it up: symbolon job drop {job}",
+            command_line(&command)
+        )),
+        JobError::TimedOut { .. } => Failure::work(message).hint(format!(
+            "go on with it, with a longer --task-timeout if it was too short: {}",
+            command_line(command)
+        )),
         JobError::BadUnit { .. } | JobError::NoUnits => Failure::input(message),
-        _ => Failure::work(message),
+        _ => Failure::work(message).hint(format!("try to go on with it: {}", command_line(command))),
     }
 }
 

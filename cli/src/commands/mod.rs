@@ -8,6 +8,7 @@ pub(crate) mod devnet;
 pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod flite;
+pub(crate) mod job;
 pub(crate) mod ledger;
 pub(crate) mod module;
 pub(crate) mod provider;

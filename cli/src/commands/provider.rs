@@ -29,6 +29,7 @@ pub(crate) async fn run(args: &ProviderArgs, global: &Global) -> Result<(), Fail
             timing,
             deployed_at: network.deployed_at,
             compiler: super::compiler()?,
+            witness: global.witness.clone(),
         },
         terms: ProviderTerms {
             flat: args.flat,

@@ -83,6 +83,7 @@ async fn watch(args: &WatchtowerArgs, global: &Global) -> Result<(), Failure> {
             timing,
             deployed_at: network.deployed_at,
             compiler: super::compiler()?,
+            witness: global.witness.clone(),
         },
         // A provider acts first: half of its own margin is left to the watchtower.
         expiry_margin_secs: args.margin.unwrap_or(u64::from(timing.margin_secs) / 2),

@@ -116,6 +116,7 @@ impl Provider {
                 self.feed(order, ReplicaInput::Received { from, message: call }).await?;
             }
             answer(reply, &Response::Done);
+            self.tell_payer(peer, order);
             return Ok(());
         }
         if self.preparing.contains(&order) || self.preparing.len() >= PREPARING {

@@ -191,6 +191,7 @@ impl Provider {
             let message = format!("{fault}; nothing is signed, claims go out");
             provider.context.events.emit(Event::Warning { message });
         } else {
+            provider.context.settle_earlier().await;
             provider.stake_and_register(&peer_signature).await?;
             provider.context.client.subscribe(wire::MARKET_TOPIC).await?;
             provider.resume().await?;
@@ -340,6 +341,7 @@ impl Provider {
             self.timers.remove(&order);
             self.feed(order, symbolon_quorum::ReplicaInput::Timer).await?;
         }
+        self.give_up_late(time).await?;
         self.expire_orders(time).await?;
         self.republish(time);
         Ok(())

@@ -233,6 +233,14 @@ impl Provider {
         self.context.outbox.send(peer, request, Duration::from_secs(left.max(1)));
     }
 
+    /// A payer that sends an order again has been away: it hears again what was said to it.
+    pub(super) fn tell_payer(&self, peer: PeerId, order: OrderDigest) {
+        let Some(record) = self.orders.get(&order).filter(|record| record.is_payer(peer)) else { return };
+        for message in record.replica.said() {
+            self.send(order, record.payer(), &message);
+        }
+    }
+
     fn on_replica_event(&mut self, order: OrderDigest, event: ReplicaEvent) {
         match event {
             ReplicaEvent::Compute => self.compute(order),
@@ -265,9 +273,7 @@ impl Provider {
             self.computing.remove(&order);
             return false;
         };
-        let reserve = record.order().leaf_of(self.me()).is_some_and(|(index, _)| record.order().is_reserve(index));
-        let work = &record.order().work;
-        let left = (if reserve { work.reserve_by } else { work.commit_by }).secs_since(now());
+        let left = self.commit_deadline(record).secs_since(now());
         if left == 0 || !matches!(record.replica.phase(), ReplicaPhase::Computing) {
             // Nobody would pay for it any more.
             self.computing.remove(&order);
@@ -408,9 +414,41 @@ impl Provider {
             if record.replica.terms().settle_by() < time {
                 continue;
             }
+            let (paid, given_up) = (record.paid, *record.replica.phase() == ReplicaPhase::GivenUp);
+            if paid {
+                // What was stored with the voucher, the replica may not have heard.
+                self.feed(order, ReplicaInput::Paid).await?;
+            }
+            if given_up {
+                self.channel_gave_up(order).await?;
+            }
             self.feed(order, ReplicaInput::Resume).await?;
         }
         Ok(())
+    }
+
+    /// Gives up orders whose Commit could come only too late: nobody would attest it (SYM-22), and the channel is free
+    /// for the next one.
+    pub(super) async fn give_up_late(&mut self, time: Timestamp) -> Result<(), NodeError> {
+        let is_late = |record: &&OrderRecord| {
+            *record.replica.phase() == ReplicaPhase::Computing
+                && self.commit_deadline(record) < time
+                && !self.computing.contains(&record.digest())
+        };
+        let late: Vec<OrderDigest> = self.orders.values().filter(is_late).map(OrderRecord::digest).collect();
+        for order in late {
+            tracing::info!(%order, "given up: its time to commit is over");
+            self.feed(order, ReplicaInput::GiveUp).await?;
+            self.channel_gave_up(order).await?;
+        }
+        Ok(())
+    }
+
+    /// Until when this provider's Commit to an order counts.
+    fn commit_deadline(&self, record: &OrderRecord) -> Timestamp {
+        let order = record.order();
+        let reserve = order.leaf_of(self.me()).is_some_and(|(index, _)| order.is_reserve(index));
+        if reserve { order.work.reserve_by } else { order.work.commit_by }
     }
 
     /// Forgets orders whose outputs need not be kept any more, and tells channels of those that are over.

@@ -37,7 +37,12 @@ pub(crate) struct Partner {
     /// Stake without a running timer, at depth.
     pub(crate) stake: Amount,
     pub(crate) group: Option<NetworkGroup>,
+    /// Found by this run's own demand: it may be drawn. Others are members of orders from before.
+    pub(crate) offered: bool,
 }
+
+/// Events kept while offers are collected.
+const MISSED: usize = 256;
 
 /// An offer under the ceiling, by a provider with stake.
 struct Found {
@@ -60,15 +65,17 @@ pub(crate) struct Search {
 }
 
 /// Publishes a demand, collects offers, and signs agreements. Answers whom it
-/// found, in the order of their addresses.
+/// found, in the order of their addresses; what else came over the network
+/// meanwhile is in `missed`.
 pub(crate) async fn find(
     context: &Arc<Context>,
     net: &mut EventReceiver,
     search: &Search,
+    missed: &mut Vec<symbolon_net::Event>,
 ) -> Result<Vec<Partner>, super::JobError> {
     dial_registered(context).await?;
     let demand = Demanding::new(context, search)?;
-    let found = collect(context, net, search, &demand).await?;
+    let found = collect(context, net, search, &demand, missed).await?;
     context.events.emit(Event::Offers { count: found.len() });
     let agreeing = found.into_values().map(|found| {
         let (context, search, demand) = (Arc::clone(context), search.clone(), demand.signed.clone());
@@ -156,6 +163,7 @@ async fn collect(
     net: &mut EventReceiver,
     search: &Search,
     demand: &Demanding,
+    missed: &mut Vec<symbolon_net::Event>,
 ) -> Result<BTreeMap<Address, Found>, super::JobError> {
     let mut demand_again = demand.signed.clone();
     let mut found: BTreeMap<Address, Found> = BTreeMap::new();
@@ -185,6 +193,7 @@ async fn collect(
                 Ok(Gossip::Demand(_)) => accept.accept(),
                 Err(_) => accept.reject(),
             },
+            Ok(Some(event)) if missed.len() < MISSED => missed.push(event),
             Ok(Some(_)) => {}
             Ok(None) => return Err(super::JobError::Node(crate::NodeError::NetworkGone)),
             Err(_) => {}
@@ -349,6 +358,7 @@ async fn sign(
                     digest,
                     stake,
                     group,
+                    offered: true,
                 });
             }
             Response::Terms(counter) if terms.accepts(&draft, &counter) => proposed = *counter,

@@ -3,25 +3,30 @@
 //! As at the provider, one task owns all state, whatever takes time reports
 //! back as [`Done`], and every decision about money or truth is a machine's.
 
+mod job;
 mod market;
 mod money;
 mod orders;
+mod outputs;
 mod plan;
 
 use crate::{
     context::{Context, NodeConfig, NodeError, now},
-    event::{Event, Events, JobReport, ProviderPart},
+    event::{Event, Events, JobReport},
     listing::UseError,
     policy::RequestorTerms,
     serve::{answer, refuse},
 };
+use job::JobRecord;
+pub use job::{JobId, UnfinishedJob, forget_job, unfinished_jobs};
 use market::Partner;
 pub(crate) use money::PayerRecord;
-use orders::Fetched;
 pub(crate) use orders::RunningOrder;
+use outputs::Fetched;
 pub use plan::{DrawRules, batches};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Range,
     sync::Arc,
     time::Duration,
 };
@@ -95,6 +100,8 @@ pub struct JobSpec {
     pub offer_patience: Duration,
     /// Sign no vouchers: for showing what becomes of a silent requestor.
     pub withhold_vouchers: bool,
+    /// How it was asked for, so that people can ask again when a run was cut off.
+    pub command: Vec<String>,
 }
 
 /// What one part came to.
@@ -153,6 +160,16 @@ pub enum JobError {
         /// What is needed.
         need: Amount,
     },
+    /// The folder has an unfinished job that is another one.
+    #[error("this data folder has an unfinished job that is not this one: {differences}")]
+    Unfinished {
+        /// The unfinished job.
+        job: JobId,
+        /// How it was asked for.
+        command: Vec<String>,
+        /// In what the two differ.
+        differences: String,
+    },
     /// Parts that no quorum agreed on, however often they were given out.
     #[error("no quorum for {parts} parts after {ATTEMPTS} attempts")]
     Undecided {
@@ -208,18 +225,21 @@ enum Done {
 pub struct Requestor {
     context: Arc<Context>,
     spec: JobSpec,
+    job: JobRecord,
     units: Vec<Workunit>,
     module: ContentRef,
     partners: BTreeMap<Address, Partner>,
     struck: BTreeSet<Address>,
     channels: BTreeMap<(Address, u16), PayerRecord>,
-    /// The first of the lanes that this job uses.
-    first_lane: u16,
+    /// The lanes on which this store may promise.
+    clear: Range<u16>,
     orders: BTreeMap<OrderDigest, RunningOrder>,
     timers: BTreeMap<OrderDigest, Timestamp>,
     pending: VecDeque<(Vec<usize>, u32)>,
     outputs: BTreeMap<usize, UnitOutput>,
     prepared: BTreeMap<Address, bool>,
+    /// Whether providers were looked for in this run. One that goes on may have to look for none.
+    engaged: bool,
     /// Since when there have been enough providers ready.
     ready_since: Option<Instant>,
     draws: u64,
@@ -236,8 +256,10 @@ pub struct Requestor {
 }
 
 impl Requestor {
-    /// Runs a job from deposit to outputs. Answers each part's output in order,
-    /// and the money.
+    /// Runs a job from deposit to outputs, or goes on with it where an earlier
+    /// run was cut off. Answers each part's output in order, and the money.
+    /// Until [`forget_job`] is told that the outputs are where they belong, the
+    /// same job answers them again and pays nothing for it.
     ///
     /// # Errors
     /// [`JobError`]. Whatever happens, earmarks come back: by a release the
@@ -269,34 +291,27 @@ impl Requestor {
         }
         context.engine.compile(&spec.module).map_err(JobError::Module)?;
         let (module, units) = cut(context, &spec)?;
+        let fresh = JobRecord::new(context, &spec, module, &units);
+        let earlier = fresh.earlier(&context.store)?;
         context.client.subscribe(wire::MARKET_TOPIC).await.map_err(NodeError::from)?;
-        let deposited =
-            crate::funds::ensure_balance(&context.vault, &context.txs, context.key.address(), spec.budget).await?;
-        context.events.emit(Event::Deposited { balance: spec.budget });
-        let partners = match Self::find_partners(context, net, &spec).await {
-            Ok(partners) => partners,
-            Err(error) => {
-                // Nothing is earmarked yet: what was deposited goes back at once.
-                if let Err(stuck) = money::pay_out_free(context).await {
-                    tracing::warn!(%stuck, "the deposit stays in the vault");
-                }
-                return Err(error);
-            }
-        };
+        // What an earlier run sent is seen through before anything is planned on what the vault holds.
+        context.settle_earlier().await;
         let (reports, incoming) = mpsc::channel(REPORTS);
-        let pending = batches(units.len(), spec.batch).into_iter().map(|batch| (batch, 0)).collect();
+        let goes_on = earlier.is_some();
         let mut requestor = Self {
             context: Arc::clone(context),
+            job: earlier.unwrap_or(fresh),
             module,
-            partners: partners.into_iter().map(|partner| (partner.provider, partner)).collect(),
+            partners: BTreeMap::new(),
             struck: BTreeSet::new(),
             channels: BTreeMap::new(),
-            first_lane: 0,
+            clear: 0..u16::MAX,
             orders: BTreeMap::new(),
             timers: BTreeMap::new(),
-            pending,
+            pending: VecDeque::new(),
             outputs: BTreeMap::new(),
             prepared: BTreeMap::new(),
+            engaged: false,
             ready_since: None,
             draws: 0,
             opening: false,
@@ -304,7 +319,7 @@ impl Requestor {
             earmarked: Amount::ZERO,
             halted: false,
             unpaid: Vec::new(),
-            report: JobReport { deposited, ..JobReport::default() },
+            report: JobReport::default(),
             reports,
             incoming,
             units,
@@ -313,16 +328,63 @@ impl Requestor {
         // Ends with this.
         let mut watching = JoinSet::new();
         watching.spawn(money::watch_head(Arc::clone(context)));
-        let done = requestor.drive(net).await;
-        // Earmarks come back whatever became of the job, and whatever becomes of
-        // this: what is paid for is not thrown away over it.
-        match tokio::time::timeout(CLOSE, requestor.close(net)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => requestor.warn(format!("some earmarks wait for their expiry: {error}")),
-            Err(_) => requestor.warn("some earmarks wait for their expiry: no answer in time".to_owned()),
+        requestor.report.job = requestor.job.id();
+        let mut done = if goes_on { requestor.recover().await } else { requestor.begin(net).await };
+        if done.is_err() && requestor.orders.is_empty() && requestor.earmarked.is_zero() {
+            // Nothing is earmarked yet: what was deposited goes back at once.
+            if let Err(stuck) = money::pay_out_free(context).await {
+                tracing::warn!(%stuck, "the deposit stays in the vault");
+            }
+        } else {
+            if done.is_ok() {
+                done = requestor.drive(net).await;
+            }
+            // Earmarks come back whatever became of the job, and whatever becomes of
+            // this: what is paid for is not thrown away over it.
+            match tokio::time::timeout(CLOSE, requestor.close(net)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => requestor.warn(format!("some earmarks wait for their expiry: {error}")),
+                Err(_) => requestor.warn("some earmarks wait for their expiry: no answer in time".to_owned()),
+            }
+        }
+        if done.is_err() && requestor.orders.is_empty() {
+            // Nothing went out that another run could go on with.
+            if let Err(error) = context.store.write(vec![requestor.job.forget()]).await {
+                tracing::warn!(%error, "a job that came to nothing is not forgotten");
+            }
         }
         done?;
         requestor.finish()
+    }
+
+    /// A job that has not begun yet: finds its providers, and only then counts as begun.
+    async fn begin(&mut self, net: &mut EventReceiver) -> Result<(), JobError> {
+        self.pending = batches(self.units.len(), self.spec.batch).into_iter().map(|batch| (batch, 0)).collect();
+        self.engage(net).await?;
+        self.save_job().await
+    }
+
+    /// Puts money into the vault for what is still to be done, and finds providers for it.
+    async fn engage(&mut self, net: &mut EventReceiver) -> Result<(), JobError> {
+        let need = self.left()?;
+        let (vault, txs) = (&self.context.vault, &self.context.txs);
+        let deposited = crate::funds::ensure_balance(vault, txs, self.context.key.address(), need).await?;
+        self.report.deposited = self.report.deposited.checked_add(deposited)?;
+        self.job.add_deposit(deposited)?;
+        self.context.events.emit(Event::Deposited { balance: need });
+        let mut missed = Vec::new();
+        let partners = Self::find_partners(&self.context, net, &self.spec, &mut missed).await?;
+        for partner in partners {
+            let terms = &partner.agreement.terms;
+            let part = self.report.providers.entry(partner.provider).or_default();
+            (part.flat, part.rate) = (terms.flat, terms.rate);
+            self.partners.insert(partner.provider, partner);
+        }
+        self.engaged = true;
+        for event in missed {
+            self.on_network(event).await?;
+        }
+        Ok(())
     }
 
     /// Finds providers enough for an order and says what the draw risks.
@@ -330,6 +392,7 @@ impl Requestor {
         context: &Arc<Context>,
         net: &mut EventReceiver,
         spec: &JobSpec,
+        missed: &mut Vec<symbolon_net::Event>,
     ) -> Result<Vec<Partner>, JobError> {
         let search = market::Search {
             terms: spec.terms,
@@ -339,7 +402,7 @@ impl Requestor {
             enough: spec.enough_offers,
             patience: spec.offer_patience,
         };
-        let partners = market::find(context, net, &search).await?;
+        let partners = market::find(context, net, &search, missed).await?;
         if partners.is_empty() {
             return Err(JobError::NoOffers);
         }
@@ -363,14 +426,17 @@ impl Requestor {
         let until = Instant::now() + self.spec.timeout;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        for partner in self.partners.values() {
-            let parts = (partner.agreement.terms.flat, partner.agreement.terms.rate);
-            let part = ProviderPart { flat: parts.0, rate: parts.1, ..ProviderPart::default() };
-            self.report.providers.insert(partner.provider, part);
+        if self.engaged {
+            self.open_first().await?;
+            self.prepare_partners();
         }
-        self.open_first().await?;
-        self.prepare_partners();
         while self.outputs.len() < self.units.len() {
+            if !self.engaged && !self.pending.is_empty() {
+                self.engage(net).await?;
+                self.save_job().await?;
+                self.open_first().await?;
+                self.prepare_partners();
+            }
             tokio::select! {
                 event = net.recv() => match event {
                     Some(event) => self.on_network(event).await?,
@@ -413,8 +479,10 @@ impl Requestor {
             tokio::select! {
                 released = &mut releasing => {
                     let released = released?;
-                    self.report.released = released;
+                    self.report.released = self.report.released.checked_add(released)?;
                     if !released.is_zero() {
+                        self.job.add_released(released)?;
+                        self.save_job().await?;
                         self.context.events.emit(Event::Released { amount: released });
                     }
                     return Ok(());
@@ -430,7 +498,7 @@ impl Requestor {
     }
 
     fn finish(mut self) -> Result<(Vec<UnitOutput>, JobReport), JobError> {
-        self.count_missing();
+        self.add_up_orders()?;
         self.report.earmarked = self.earmarked;
         self.report.paid = Amount::checked_sum(self.report.providers.values().map(|part| part.voucher))?;
         self.context.events.emit(Event::JobDone(Box::new(self.report.clone())));
@@ -476,7 +544,7 @@ impl Requestor {
             }
             Right::Order(order) => self.orders.get(&order).is_some_and(|running| {
                 running.is_input(root)
-                    && running.members().any(|member| self.partners.get(&member).is_some_and(by_peer))
+                    && running.members().any(|member| running.peer_of(member).is_some_and(|known| known.id == peer))
             }),
         };
         if allowed {
@@ -495,13 +563,14 @@ impl Requestor {
             self.feed(order, symbolon_quorum::VerdictInput::Timer).await?;
         }
         self.pay_waiting().await?;
+        self.reissue_lost()?;
         self.fetch_again();
         self.lanes_tick().await
     }
 
     /// Has every partner fetch and compile the module before any deadline runs.
     fn prepare_partners(&self) {
-        for partner in self.partners.values() {
+        for partner in self.partners.values().filter(|partner| partner.offered) {
             let request = Request::Prepare { agreement: partner.digest, module: self.module };
             let (context, reports) = (Arc::clone(&self.context), self.reports.clone());
             let (peer, provider) = (partner.peer.clone(), partner.provider);
@@ -525,7 +594,7 @@ impl Requestor {
                 if ready >= self.spec.rules.members() && self.ready_since.is_none() {
                     self.ready_since = Some(Instant::now());
                 }
-                if self.prepared.len() == self.partners.len() {
+                if self.prepared.len() == self.partners.values().filter(|partner| partner.offered).count() {
                     let providers = self.prepared.values().filter(|ready| **ready).count();
                     self.context.events.emit(Event::Prepared { providers });
                 }
@@ -540,7 +609,7 @@ impl Requestor {
                 Ok(())
             }
             Done::GaveUp { order, provider, signed } => self.on_gave_up(order, provider, signed).await,
-            Done::Fetched { order, from, fetched } => self.on_fetched(order, from, fetched),
+            Done::Fetched { order, from, fetched } => self.on_fetched(order, from, fetched).await,
             Done::Earmarked(opened) => {
                 self.opening = false;
                 self.on_opened(opened?).await

@@ -23,7 +23,7 @@ use symbolon_primitives::{
     Voucher, price,
 };
 use symbolon_settlement::{
-    Depth,
+    Depth, Header,
     ops::{self, LaneEarmarks},
 };
 use symbolon_store::{PayerEpoch, StoreError, View as StoreView, VoucherKey, VoucherRow, Write};
@@ -89,15 +89,51 @@ impl Requestor {
     pub(super) fn free_lane(&self, partner: &Partner, max_fuel: u64) -> Option<u16> {
         let terms = &partner.agreement.terms;
         let most = price(terms.flat, terms.rate, max_fuel).ok()?;
-        let settle = now().plus_secs(terms.settle_secs.into()).plus_secs(terms.margin_secs.into());
-        self.lanes(self.spec.rules.lanes).find(|number| {
+        self.lanes_of(partner.provider).into_iter().find(|number| {
             self.channels.get(&(partner.provider, *number)).is_some_and(|record| {
-                record.payer.open_order().is_none()
-                    && record.payer.halted().is_none()
-                    && record.payer.room() >= most
-                    && record.payer.view().expiry > settle.plus_secs(1)
+                record.payer.open_order().is_none() && record.payer.room() >= most && lasts(record, partner)
             })
         })
+    }
+
+    /// The lanes this job uses with a partner: the lowest that are not held by an order which came to nothing, or
+    /// which is another job's. Those are left to run out.
+    fn lanes_of(&self, provider: Address) -> Vec<u16> {
+        let most = self.spec.rules.lanes;
+        let held = |number: &u16| {
+            let Some(record) = self.channels.get(&(provider, *number)) else { return false };
+            let lost = |order| self.orders.get(&order).is_none_or(super::RunningOrder::is_lost);
+            record.payer.halted().is_some() || record.payer.open_order().is_some_and(lost)
+        };
+        self.clear.clone().filter(|number| !held(number)).take(most.into()).collect()
+    }
+
+    /// Whether this order holds a lane of the provider's.
+    pub(super) fn holds_lane(&self, order: OrderDigest, provider: Address) -> bool {
+        let open = |record: &PayerRecord| record.payer.open_order() == Some(order);
+        self.channels.values().any(|record| record.payer.terms().payee == provider && open(record))
+    }
+
+    /// What the budget has left: neither paid by this job nor set aside.
+    pub(super) fn left(&self) -> Result<Amount, JobError> {
+        let mut left = self.spec.budget;
+        for running in self.orders.values() {
+            let Some((_, fuel)) = running.verdict.canonical() else { continue };
+            for leaf in running.order().leaves.iter().filter(|leaf| running.agreed.contains(&leaf.provider)) {
+                left = left.saturating_sub(leaf.price(fuel)?);
+            }
+        }
+        for record in self.channels.values() {
+            left = left.saturating_sub(record.payer.view().allocated.saturating_sub(record.payer.owed()));
+        }
+        Ok(left)
+    }
+
+    /// Whether the chain shows this member's part of an order as paid, or its channel's epoch as over.
+    pub(super) fn is_paid_on_chain(&self, leaf: &Leaf, fuel: u64) -> Result<bool, JobError> {
+        let Some(record) = self.channels.get(&(leaf.provider, leaf.lane_number)) else { return Ok(false) };
+        let view = record.payer.view();
+        Ok(view.epoch > leaf.epoch || view.epoch == leaf.epoch && view.claimed >= leaf.total(fuel)?)
     }
 
     /// The leaf of a partner for an order on this lane.
@@ -137,8 +173,8 @@ impl Requestor {
         let Some(record) = self.channels.get_mut(&id) else { return Ok(Effects::new()) };
         let before = record.payer.clone();
         let effects = match record.payer.handle(&self.context.key, input, now()) {
-            // A look that came after another one.
-            Err(Rejected { reason: Reason::Stale { .. }, .. }) => return Ok(Effects::new()),
+            // A look that came after another one, or an order that was paid in an earlier run.
+            Err(Rejected { reason: Reason::Stale { .. } | Reason::NotOpen(_), .. }) => return Ok(Effects::new()),
             answer => answer.map_err(NodeError::from)?,
         };
         for effect in &effects {
@@ -198,11 +234,17 @@ impl Requestor {
             return Ok(());
         }
         let effects = self.channel((leaf.provider, leaf.lane_number), PayerInput::Agreed { order, fuel }).await?;
+        if effects.is_empty() && self.is_promised(leaf, fuel)? {
+            if let Some(running) = self.orders.get_mut(&order) {
+                running.paid.insert(leaf.provider);
+            }
+            self.add_source(order, leaf.provider);
+        }
         for effect in effects {
             let Effect::SendVoucher { order, signed } = effect else { continue };
             let Some(partner) = self.partners.get(&leaf.provider) else { continue };
-            if let Some(part) = self.report.providers.get_mut(&leaf.provider) {
-                part.voucher = part.voucher.checked_add(leaf.price(fuel)?)?;
+            if let Some(running) = self.orders.get_mut(&order) {
+                running.paid.insert(leaf.provider);
             }
             let request = Request::Voucher { order, voucher: signed.voucher, signature: signed.signature };
             let (outbox, reports) = (self.context.outbox.clone(), self.reports.clone());
@@ -220,6 +262,13 @@ impl Requestor {
         Ok(())
     }
 
+    /// Whether a voucher of this or a later order covers a member's part of an order already.
+    fn is_promised(&self, leaf: &Leaf, fuel: u64) -> Result<bool, JobError> {
+        let Some(record) = self.channels.get(&(leaf.provider, leaf.lane_number)) else { return Ok(false) };
+        let promised = record.payer.view().epoch == leaf.epoch && record.payer.promised() >= leaf.total(fuel)?;
+        Ok(promised || self.is_paid_on_chain(leaf, fuel)?)
+    }
+
     pub(super) async fn lane_given_up(&mut self, order: OrderDigest, provider: Address) -> Result<(), JobError> {
         let open = self
             .channels
@@ -233,8 +282,12 @@ impl Requestor {
 
     /// Frees lanes whose order can be settled no more.
     pub(super) async fn lanes_tick(&mut self) -> Result<(), JobError> {
-        let held: Vec<(Address, u16)> =
-            self.channels.values().filter(|record| record.payer.open_order().is_some()).map(PayerRecord::id).collect();
+        // What members are still asked about may turn out to be owed.
+        let runs_out = |record: &&PayerRecord| {
+            let open = record.payer.open_order();
+            open.is_some_and(|order| !self.orders.get(&order).is_some_and(super::RunningOrder::is_asked_about))
+        };
+        let held: Vec<(Address, u16)> = self.channels.values().filter(runs_out).map(PayerRecord::id).collect();
         for id in held {
             self.channel(id, PayerInput::Timer).await?;
         }
@@ -249,14 +302,10 @@ impl Requestor {
         })
     }
 
-    fn lanes(&self, count: u16) -> Range<u16> {
-        self.first_lane..self.first_lane.saturating_add(count)
-    }
-
-    /// The first of a run of lanes on which this store may promise. One that was restored from a backup, or that finds
+    /// The lanes on which this store may promise. One that was restored from a backup, or that finds
     /// channels of its key on chain which it does not know, may have promised more than it knows wherever part of an
     /// earmark is unclaimed: such lanes wait for the claim or the release.
-    async fn clear_lanes(&self, anchor: &symbolon_settlement::Header) -> Result<u16, JobError> {
+    async fn clear_lanes(&self, anchor: &Header) -> Result<Range<u16>, JobError> {
         let (store, vault, me) = (&self.context.store, &self.context.vault, self.context.key.address());
         let restored = store.read(|view| view.restored()).map_err(NodeError::from)?.is_some();
         let head = vault.chain().head().await.map_err(NodeError::from)?;
@@ -267,7 +316,7 @@ impl Requestor {
         let strange: BTreeSet<(Address, Lane)> =
             opened.into_iter().filter(|(payee, lane)| !is_known(*payee, *lane)).collect();
         if !restored && strange.is_empty() {
-            return Ok(0);
+            return Ok(0..u16::MAX);
         }
         let lanes = self.spec.rules.lanes.max(1);
         let mut frozen = None;
@@ -303,52 +352,59 @@ impl Requestor {
                          wait until they are claimed or released (symbolon channel find)"
                     ));
                 }
-                return Ok(first);
+                return Ok(first..first.saturating_add(lanes));
             }
         }
         Err(frozen.map_or(JobError::NoOffers, |epoch| NodeError::Store(StoreError::Frozen { epoch }).into()))
     }
 
-    /// Opens every partner's lanes in one transaction.
-    pub(super) async fn open_first(&mut self) -> Result<(), JobError> {
+    /// Takes up the channels that the store knows, as the chain shows them now.
+    pub(super) async fn load_channels(&mut self) -> Result<Header, JobError> {
         let stored: Vec<PayerRecord> = snapshot::all(&self.context.store)?;
         let context = Arc::clone(&self.context);
         let anchor = context.vault.chain().anchor(Depth::Blocks(context.timing.depth.into())).await?;
         for record in stored {
-            let terms = *record.payer.terms();
-            if terms.domain != context.domain || self.spec.terms.royalty.lane(terms.lane.number16()) != terms.lane {
+            let (terms, id) = (*record.payer.terms(), record.id());
+            let is_other = self.spec.terms.royalty.lane(terms.lane.number16()) != terms.lane;
+            if terms.domain != context.domain || is_other || self.channels.contains_key(&id) {
                 continue;
             }
-            let id = record.id();
             self.channels.insert(id, record);
-            // What the chain shows now, and whatever order has run out since.
             let view = look(&context, terms.payee, terms.lane, &anchor).await?;
             self.channel(id, PayerInput::Seen(view)).await?;
-            self.channel(id, PayerInput::Timer).await?;
         }
-        self.first_lane = self.clear_lanes(&anchor).await?;
+        Ok(anchor)
+    }
+
+    /// Opens every partner's lanes in one transaction, as far as what is earmarked already does not do.
+    pub(super) async fn open_first(&mut self) -> Result<(), JobError> {
+        let anchor = self.load_channels().await?;
+        // Whatever order has run out since.
+        self.lanes_tick().await?;
+        self.clear = self.clear_lanes(&anchor).await?;
         let batch = self.pending.iter().map(|(batch, _)| self.max_fuel(batch)).max().unwrap_or_default();
         let members = self.spec.rules.members();
-        let mut prices = Vec::with_capacity(self.partners.len());
-        for partner in self.partners.values() {
+        let mut offers = Vec::with_capacity(self.partners.len());
+        for partner in self.partners.values().filter(|partner| partner.offered) {
             let terms = &partner.agreement.terms;
-            prices.push((partner.provider, price(terms.flat, terms.rate, batch)?));
+            offers.push((partner.clone(), price(terms.flat, terms.rate, batch)?, self.lanes_of(partner.provider)));
         }
-        prices.sort_by_key(|(_, price)| *price);
-        let need = Amount::checked_sum(prices.iter().take(members).map(|(_, price)| *price))?;
-        if need > self.spec.budget {
-            return Err(JobError::BudgetTooSmall { have: self.spec.budget, need });
+        offers.sort_by_key(|(_, price, _)| *price);
+        let left = self.left()?;
+        let first = |offer: &(Partner, Amount, Vec<u16>)| self.lacking(offer, 0, 1);
+        let need = Amount::checked_sum(offers.iter().take(members).map(first))?;
+        if need > left {
+            return Err(JobError::BudgetTooSmall { have: left, need });
         }
         // Each lane's even share of all orders, as long as the budget carries it.
         let seats = self.pending.len().saturating_mul(members);
-        let lanes = self.partners.len().saturating_mul(self.spec.rules.lanes.into()).max(1);
+        let lanes = offers.len().saturating_mul(self.spec.rules.lanes.into()).max(1);
         let mut share = u64::try_from(seats.div_ceil(lanes)).unwrap_or(u64::MAX).max(1);
-        let mut lanes_each = self.spec.rules.lanes;
+        let mut lanes_each = usize::from(self.spec.rules.lanes);
         loop {
-            let times = share.saturating_mul(lanes_each.into());
-            let all =
-                Amount::checked_sum(prices.iter().map(|(_, price)| price.checked_mul(times).unwrap_or(Amount::MAX)));
-            if all.is_ok_and(|all| all <= self.spec.budget) {
+            let lacking = offers.iter().flat_map(|offer| (0..lanes_each).map(move |lane| (offer, lane)));
+            let all = Amount::checked_sum(lacking.map(|(offer, lane)| self.lacking(offer, lane, share)));
+            if all.is_ok_and(|all| all <= left) {
                 break;
             }
             if share > 1 {
@@ -357,24 +413,32 @@ impl Requestor {
                 lanes_each -= 1;
             } else {
                 // Not even one order for everybody: the cheapest ones get it.
-                prices.truncate(prices.len().saturating_sub(1).max(members));
-                if prices.len() == members {
+                offers.truncate(offers.len().saturating_sub(1).max(members));
+                if offers.len() == members {
                     break;
                 }
             }
         }
         let mut amounts = Vec::new();
-        for number in self.lanes(lanes_each) {
-            for (provider, price) in &prices {
-                let record = self.channels.get(&(*provider, number));
-                // A lane that still holds an order of an earlier job is left to run out, one that is stopped to a person.
-                if record.is_some_and(|of| of.payer.open_order().is_some() || of.payer.halted().is_some()) {
-                    continue;
-                }
-                amounts.push(((*provider, number), price.checked_mul(share)?));
+        for lane in 0..lanes_each {
+            for offer in &offers {
+                let lacking = self.lacking(offer, lane, share);
+                let Some(number) = offer.2.get(lane).filter(|_| !lacking.is_zero()) else { continue };
+                amounts.push(((offer.0.provider, *number), lacking));
             }
         }
-        self.open(amounts)
+        if amounts.is_empty() { Ok(()) } else { self.open(amounts) }
+    }
+
+    /// What a partner's lane lacks for so many orders. One that holds an order of this job has its share.
+    fn lacking(&self, (partner, price, lanes): &(Partner, Amount, Vec<u16>), lane: usize, orders: u64) -> Amount {
+        let Some(number) = lanes.get(lane) else { return Amount::ZERO };
+        let all = price.checked_mul(orders).unwrap_or(Amount::MAX);
+        match self.channels.get(&(partner.provider, *number)) {
+            Some(record) if record.payer.open_order().is_some() => Amount::ZERO,
+            Some(record) if lasts(record, partner) => record.payer.missing(all),
+            _ => all,
+        }
     }
 
     /// Tops up free lanes that do not cover a batch; whether there is anything to wait for.
@@ -383,19 +447,18 @@ impl Requestor {
             return Ok(true);
         }
         let max_fuel = self.max_fuel(batch);
-        let mut left = self.spec.budget.saturating_sub(self.earmarked);
+        let mut left = self.left()?;
         let mut amounts = Vec::new();
-        for partner in self.partners.values() {
+        for partner in self.partners.values().filter(|partner| partner.offered) {
             let ready = self.prepared.get(&partner.provider) == Some(&true);
             if self.struck.contains(&partner.provider) || !ready || self.free_lane(partner, max_fuel).is_some() {
                 continue;
             }
             let terms = &partner.agreement.terms;
             let most = price(terms.flat, terms.rate, max_fuel)?;
-            let lane = self.lanes(self.spec.rules.lanes).find_map(|number| {
-                let record = self.channels.get(&(partner.provider, number))?;
-                let free = record.payer.open().is_none() && record.payer.halted().is_none();
-                free.then(|| (number, record.payer.missing(most)))
+            let lane = self.lanes_of(partner.provider).into_iter().find_map(|number| {
+                let Some(record) = self.channels.get(&(partner.provider, number)) else { return Some((number, most)) };
+                record.payer.open().is_none().then(|| (number, record.payer.missing(most)))
             });
             let Some((number, missing)) = lane else { continue };
             if missing.is_zero() || missing > left {
@@ -427,6 +490,7 @@ impl Requestor {
         let tag = ops::tag(&[b"open", &rand::random::<[u8; 32]>()]);
         let intent = ops::open(self.context.vault.address(), key, expiry, &lanes, tag);
         self.earmarked = self.earmarked.checked_add(sum)?;
+        self.job.add_open(intent.id(self.context.vault.chain().chain_id(), key), sum);
         self.opening = true;
         let channels: Vec<(Address, u16)> = amounts.into_iter().map(|(id, _)| id).collect();
         for (provider, number) in &channels {
@@ -435,7 +499,7 @@ impl Requestor {
                 payer: Payer::new(channel_terms(&self.context, *provider, royalty, *number)),
             });
         }
-        let mut writes = Vec::with_capacity(channels.len());
+        let mut writes = vec![self.job.put()?];
         for id in &channels {
             if let Some(record) = self.channels.get(id) {
                 writes.push(snapshot::put(&record.key(), record)?);
@@ -458,6 +522,13 @@ impl Requestor {
         self.context.events.emit(Event::Earmarked { amount: self.earmarked, channels });
         Ok(())
     }
+}
+
+/// Whether a channel's expiry leaves an order under this agreement the time it may take.
+fn lasts(record: &PayerRecord, partner: &Partner) -> bool {
+    let terms = &partner.agreement.terms;
+    let settle = now().plus_secs(terms.settle_secs.into()).plus_secs(terms.margin_secs.into());
+    record.payer.view().expiry > settle.plus_secs(1)
 }
 
 fn channel_terms(context: &Context, payee: Address, royalty: Royalty, number: u16) -> ChannelTerms {
@@ -488,12 +559,7 @@ async fn open_and_look(
     Ok(Opened { views })
 }
 
-async fn look(
-    context: &Context,
-    payee: Address,
-    lane: Lane,
-    at: &symbolon_settlement::Header,
-) -> Result<View, NodeError> {
+async fn look(context: &Context, payee: Address, lane: Lane, at: &Header) -> Result<View, NodeError> {
     let state = context.vault.channel(context.key.address(), payee, lane, at).await?;
     let symbolon_settlement::ChannelState { allocated, claimed, epoch, expiry } = state;
     Ok(View { allocated, claimed, epoch, expiry, block: at.number })

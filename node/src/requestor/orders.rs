@@ -1,13 +1,13 @@
 //! Orders at the requestor: issuing them, and carrying out what the verdict says.
 
-use super::{ATTEMPTS, Done, JobError, Partner, Requestor, UnitOutput};
+use super::{ATTEMPTS, Done, JobError, JobId, Partner, Requestor};
 use crate::{
-    context::{Context, NodeError, now},
+    context::{NodeError, now},
     convert,
     event::Event,
     known::Role,
     ledger::{MemberEntry, NoReceipt, OrderEntry, OrderState, Stands, receipt_of},
-    peer::{Peer, fetch},
+    peer::Peer,
     serve::refusal,
     snapshot::{self, Snapshot},
 };
@@ -17,17 +17,19 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use symbolon_executor::{Manifest, manifest::Part};
 use symbolon_market::Candidate;
 use symbolon_net::PeerId;
 use symbolon_primitives::{
-    Address, ContentRef, Domain, GiveUp, Leaf, OrderDigest, Salt, Signature, SignedAgreement, SignedOrder, UnitResult,
-    Work, receipt::Receipt, results::total_fuel, results_root,
+    Address, ContentRef, Domain, GiveUp, Leaf, OrderDigest, Salt, Signature, SignedAgreement, SignedOrder, Timestamp,
+    UnitResult, Work, receipt::Receipt, results::total_fuel, results_root,
 };
-use symbolon_quorum::{Effect, Effects, Message, OrderTerms, Remedy, Timing, Verdict, VerdictEvent, VerdictInput};
+use symbolon_quorum::{
+    Effect, Effects, MemberSet, Message, OrderTerms, Remedy, Timing, Verdict, VerdictEvent, VerdictInput,
+};
 use symbolon_settlement::ops;
 use symbolon_store::{Direction, View};
-use symbolon_wire::{Member, OrderMessage, RefusalCode, Request, Response, Right, members_hash};
+use symbolon_wire::{Member, OrderMessage, RefusalCode, Request, Response, members_hash};
+use tokio::time::Instant;
 
 /// Time for members to take an order: their inputs are small by then.
 const TAKE: Duration = Duration::from_secs(20);
@@ -35,44 +37,61 @@ const TAKE: Duration = Duration::from_secs(20);
 pub(super) const VOUCHER: Duration = Duration::from_secs(60);
 /// Time for a reserve to give an order up in writing.
 const GIVE_UP: Duration = Duration::from_secs(30);
-/// How often every paid replica is asked for an order's outputs.
-const FETCH_ROUNDS: usize = 5;
-/// The longest manifest read.
-const MAX_MANIFEST: u64 = 4 << 20;
+/// How long members of an order from an earlier run may take to show a quorum before its work is given out anew.
+const ASKED_SECS: u64 = 10;
 
 /// An order that went out.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RunningOrder {
-    message: OrderMessage,
+    /// The job it is of.
+    pub(super) job: JobId,
+    pub(super) message: OrderMessage,
     /// What the order stands on, in roster order.
-    agreements: Vec<SignedAgreement>,
-    verdict: Verdict,
+    pub(super) agreements: Vec<SignedAgreement>,
+    pub(super) verdict: Verdict,
     /// The job's parts it is about.
-    batch: Vec<usize>,
+    pub(super) batch: Vec<usize>,
     attempt: u32,
     /// What each member says its parts came to.
     answers: BTreeMap<Address, Vec<UnitResult>>,
+    /// Its outputs are in this node's own content.
+    pub(super) fetched: bool,
     #[serde(skip)]
     pub(super) taken: BTreeSet<Address>,
     #[serde(skip)]
     refused: BTreeSet<Address>,
     #[serde(skip)]
-    called: BTreeSet<Address>,
+    pub(super) called: BTreeSet<Address>,
     #[serde(skip)]
-    agreed: BTreeSet<Address>,
+    pub(super) agreed: BTreeSet<Address>,
     #[serde(skip)]
-    dissented: BTreeSet<Address>,
+    pub(super) dissented: BTreeSet<Address>,
     #[serde(skip)]
-    missing: BTreeSet<Address>,
+    pub(super) missing: BTreeSet<Address>,
+    /// Those who agreed and have their voucher, or were paid on chain.
+    #[serde(skip)]
+    pub(super) paid: BTreeSet<Address>,
     /// Paid replicas that may be asked for outputs.
     #[serde(skip)]
-    sources: Vec<Address>,
+    pub(super) sources: Vec<Address>,
     #[serde(skip)]
-    failures: usize,
+    pub(super) failures: usize,
     #[serde(skip)]
-    fetching: bool,
+    pub(super) failing_since: Option<Instant>,
+    /// When outputs may be asked for again.
     #[serde(skip)]
-    done: bool,
+    pub(super) fetch_from: Option<Instant>,
+    #[serde(skip)]
+    pub(super) fetching: bool,
+    /// An earlier run sent it out.
+    #[serde(skip)]
+    pub(super) resumed: bool,
+    /// It is given out anew then, if its members have not shown a quorum by that time.
+    #[serde(skip)]
+    reissue_at: Option<Timestamp>,
+    /// Nothing more is wanted of it: its outputs are here, or its work is given out anew.
+    #[serde(skip)]
+    pub(super) done: bool,
 }
 
 impl Snapshot for RunningOrder {
@@ -80,8 +99,41 @@ impl Snapshot for RunningOrder {
 }
 
 impl RunningOrder {
-    fn order(&self) -> &SignedOrder {
+    pub(super) fn order(&self) -> &SignedOrder {
         &self.message.order
+    }
+
+    /// Where a member is reached, as the order says.
+    pub(super) fn peer_of(&self, provider: Address) -> Option<Peer> {
+        let member = self.message.members.iter().find(|member| member.provider == provider)?;
+        Peer::from_wire(&member.peer, &member.addrs).ok()
+    }
+
+    /// After a start: what is kept in the machine alone.
+    pub(super) fn recall(&mut self) {
+        let of = |set: MemberSet| -> BTreeSet<Address> {
+            set.iter().filter_map(|index| self.verdict.terms().provider(index)).collect()
+        };
+        self.agreed = of(self.verdict.agreed());
+        self.dissented = of(self.verdict.dissented());
+        self.missing = of(self.verdict.missing());
+        self.called = of(self.verdict.called());
+        self.resumed = true;
+    }
+
+    /// Its members are asked what became of it before its work is given out anew.
+    pub(super) fn give_time(&mut self) {
+        self.reissue_at.get_or_insert(now().plus_secs(ASKED_SECS));
+    }
+
+    /// Whether its lanes are left to run out: it came to nothing.
+    pub(super) fn is_lost(&self) -> bool {
+        self.verdict.is_undecided() || self.done && self.verdict.canonical().is_none()
+    }
+
+    /// Whether its members were asked what became of it, and may still answer.
+    pub(super) fn is_asked_about(&self) -> bool {
+        self.resumed && !self.done && self.verdict.canonical().is_none()
     }
 
     pub(super) fn members(&self) -> impl Iterator<Item = Address> + '_ {
@@ -104,17 +156,12 @@ impl RunningOrder {
     }
 }
 
-/// One part's output as fetched.
-pub(super) struct Fetched {
-    part: usize,
-    output: UnitOutput,
-}
-
 impl Requestor {
     /// Gives out as many batches as there are free lanes for.
     pub(super) async fn assign(&mut self) -> Result<(), JobError> {
         let waited = self.ready_since.is_some_and(|since| since.elapsed() >= super::PREPARE_GRACE);
-        if self.opening || self.channels.is_empty() || !(waited || self.prepared.len() == self.partners.len()) {
+        let all = self.partners.values().filter(|partner| partner.offered).count();
+        if !self.engaged || self.opening || !(waited || self.prepared.len() == all) {
             return Ok(());
         }
         let mut issued = Vec::new();
@@ -237,15 +284,19 @@ impl Requestor {
             failures: 0,
             fetching: false,
             done: false,
+            job: self.job.id(),
+            fetched: false,
+            paid: BTreeSet::new(),
+            failing_since: None,
+            fetch_from: None,
+            resumed: false,
+            reissue_at: None,
             message: message.clone(),
         };
         let mut writes = vec![snapshot::put(digest.as_bytes(), &running)?];
         writes.extend(self.reserve_lanes(digest, &running.message.order, settle_by)?);
         context.store.write(writes).await?;
         for (partner, _) in &members {
-            if let Some(part) = self.report.providers.get_mut(&partner.provider) {
-                part.orders += 1;
-            }
             self.send_order(digest, partner, &message);
         }
         self.orders.insert(digest, running);
@@ -266,8 +317,11 @@ impl Requestor {
     }
 
     pub(super) fn on_taken(&mut self, order: OrderDigest, provider: Address, taken: Result<(), (bool, String)>) {
-        let refused = taken.is_err();
-        if let Err((passing, reason)) = taken {
+        // An order from before is asked about, not given out: it may well be too late for it.
+        let asked = self.orders.get(&order).is_some_and(|running| running.resumed);
+        if let Err((passing, reason)) = &taken
+            && !asked
+        {
             self.warn(format!("{provider} did not take order {order}: {reason}"));
             if !passing {
                 self.struck.insert(provider);
@@ -277,10 +331,14 @@ impl Requestor {
         let out = self.orders.values().filter(|running| running.is_out()).count();
         let Some(running) = self.orders.get_mut(&order) else { return };
         let was_out = running.is_out();
-        if refused {
-            running.refused.insert(provider);
-        } else {
-            running.taken.insert(provider);
+        match taken {
+            Ok(()) => running.taken.insert(provider),
+            // Whoever could not be asked may hold it all the same.
+            Err((true, _)) if asked => false,
+            Err(_) => running.refused.insert(provider),
+        };
+        if asked && running.refused.len() == running.message.members.len() {
+            running.reissue_at = Some(now());
         }
         if running.is_out() && !was_out {
             let (active, reserves) = running.split();
@@ -288,22 +346,57 @@ impl Requestor {
         }
     }
 
+    /// Asks every member of an order from before what became of it: who has the order says again what it said.
+    pub(super) fn ask_about(&self, order: OrderDigest) {
+        let Some(running) = self.orders.get(&order) else { return };
+        for provider in running.members() {
+            if let Some(partner) = self.partners.get(&provider) {
+                self.send_order(order, partner, &running.message);
+            }
+        }
+    }
+
+    /// Gives work out anew whose order has come to nothing.
+    pub(super) fn reissue_lost(&mut self) -> Result<(), JobError> {
+        let time = now();
+        for (order, running) in &mut self.orders {
+            let due = running.reissue_at.is_some_and(|at| at <= time);
+            if !due || running.done || running.verdict.canonical().is_some() {
+                continue;
+            }
+            running.done = true;
+            let (batch, attempt) = (running.batch.clone(), running.attempt + 1);
+            if attempt >= ATTEMPTS {
+                return Err(JobError::Undecided { parts: batch.len() });
+            }
+            self.pending.push_back((batch, attempt));
+            self.context.events.emit(Event::OrderUndecided { order: *order });
+        }
+        Ok(())
+    }
+
     /// Hands an input to an order's verdict and carries out the effects.
     pub(super) async fn feed(&mut self, order: OrderDigest, input: VerdictInput) -> Result<(), JobError> {
-        if let Err(rejected) = self.feed_or_reject(order, input).await? {
+        if let Err(rejected) = self.feed_or_reject(order, input, None).await? {
             tracing::debug!(%order, %rejected, "refused an input");
         }
         Ok(())
     }
 
+    /// As [`Self::feed`]; `parts` is what an answer says its parts came to, kept with the answer.
     async fn feed_or_reject(
         &mut self,
         order: OrderDigest,
         input: VerdictInput,
+        parts: Option<(Address, Vec<UnitResult>)>,
     ) -> Result<Result<(), symbolon_quorum::Rejected>, JobError> {
         let Some(running) = self.orders.get_mut(&order) else { return Ok(Ok(())) };
         match running.verdict.handle(input, now()) {
-            Ok(effects) => self.perform(order, effects).await.map(Ok),
+            Ok(effects) => {
+                // Only an answer that fits its seal is kept.
+                running.answers.extend(parts);
+                self.perform(order, effects).await.map(Ok)
+            }
             Err(rejected) => Ok(Err(rejected)),
         }
     }
@@ -329,11 +422,12 @@ impl Requestor {
     }
 
     fn send(&self, order: OrderDigest, to: Address, message: &Message) {
-        let (Some(running), Some(partner)) = (self.orders.get(&order), self.partners.get(&to)) else { return };
+        let Some(running) = self.orders.get(&order) else { return };
+        let Some(peer) = running.peer_of(to) else { return };
         let me = symbolon_primitives::Signer::address(&self.context.key);
         let request = convert::to_request(order, me, message, &[], &running.message);
         let left = running.order().work.reserve_by.secs_since(now());
-        self.context.outbox.send(partner.peer.clone(), request, Duration::from_secs(left.max(1)));
+        self.context.outbox.send(peer, request, Duration::from_secs(left.max(1)));
     }
 
     async fn on_verdict_event(&mut self, order: OrderDigest, event: VerdictEvent) -> Result<(), JobError> {
@@ -347,11 +441,7 @@ impl Requestor {
                 let event = Event::ReserveCalled { order, provider: leaf.provider, reason: reason.into() };
                 self.context.events.emit(event);
             }
-            VerdictEvent::Decided { fuel, .. } => {
-                self.report.fuel = self.report.fuel.saturating_add(fuel);
-                self.report.orders += 1;
-                self.ask_idle_reserves(order);
-            }
+            VerdictEvent::Decided { .. } => self.ask_idle_reserves(order),
             VerdictEvent::Agreed { leaf, fuel, .. } => {
                 running.agreed.insert(leaf.provider);
                 if !self.spec.withhold_vouchers {
@@ -364,16 +454,16 @@ impl Requestor {
             }
             VerdictEvent::Missing(provider) => {
                 running.missing.insert(provider);
-                self.struck.insert(provider);
+                // It may have been this node that was away.
+                if !running.resumed {
+                    self.struck.insert(provider);
+                }
+                self.ask_to_give_up(order, [provider]);
             }
             VerdictEvent::Undecided => {
-                running.done = true;
-                let (batch, attempt) = (running.batch.clone(), running.attempt + 1);
-                if attempt >= ATTEMPTS {
-                    return Err(JobError::Undecided { parts: batch.len() });
-                }
-                self.pending.push_back((batch, attempt));
-                self.context.events.emit(Event::OrderUndecided { order });
+                let wait = if running.resumed { ASKED_SECS } else { 0 };
+                running.reissue_at = Some(now().plus_secs(wait));
+                self.reissue_lost()?;
             }
             VerdictEvent::Equivocated(evidence) => {
                 self.struck.insert(evidence.provider);
@@ -408,7 +498,7 @@ impl Requestor {
         let Some(running) = self.orders.get_mut(&order) else {
             return Ok(refusal(RefusalCode::Unknown, "that order is not known here"));
         };
-        if self.partners.get(&from).is_none_or(|partner| partner.peer.id != peer) {
+        if running.peer_of(from).is_none_or(|known| known.id != peer) {
             return Ok(refusal(RefusalCode::Forbidden, "that member speaks through another peer"));
         }
         if let Request::Answer(answer) = request {
@@ -421,14 +511,12 @@ impl Requestor {
                 return Ok(refusal(RefusalCode::Never, "the parts do not make the answer's root"));
             }
         }
-        match self.feed_or_reject(order, VerdictInput::Received { from, message }).await? {
+        let parts = match request {
+            Request::Answer(answer) => Some((from, answer.units.clone())),
+            _ => None,
+        };
+        match self.feed_or_reject(order, VerdictInput::Received { from, message }, parts).await? {
             Ok(()) => {
-                // Only an answer that fits its seal is kept.
-                if let Request::Answer(answer) = request
-                    && let Some(running) = self.orders.get_mut(&order)
-                {
-                    running.answers.insert(from, answer.units.clone());
-                }
                 self.fetch_outputs(order);
                 Ok(Response::Done)
             }
@@ -447,8 +535,15 @@ impl Requestor {
     fn ask_idle_reserves(&self, order: OrderDigest) {
         let Some(running) = self.orders.get(&order) else { return };
         let (_, reserves) = running.split();
-        for provider in reserves.into_iter().filter(|provider| !running.called.contains(provider)) {
-            let Some(partner) = self.partners.get(&provider) else { continue };
+        self.ask_to_give_up(order, reserves.into_iter().filter(|provider| !running.called.contains(provider)));
+    }
+
+    /// Asks for a signed word that nothing will be asked for an order. Whoever works on it refuses.
+    fn ask_to_give_up(&self, order: OrderDigest, providers: impl IntoIterator<Item = Address>) {
+        for provider in providers {
+            let Some(partner) = self.partners.get(&provider).filter(|_| self.holds_lane(order, provider)) else {
+                continue;
+            };
             let (outbox, reports, peer) = (self.context.outbox.clone(), self.reports.clone(), partner.peer.clone());
             tokio::spawn(async move {
                 let signed = match outbox.deliver(&peer, &Request::GiveUp { order }, GIVE_UP).await {
@@ -477,93 +572,25 @@ impl Requestor {
 
     pub(super) fn on_delivered(&mut self, order: OrderDigest, provider: Address, delivered: Result<(), String>) {
         match delivered {
-            Ok(()) => {
-                if let Some(running) = self.orders.get_mut(&order) {
-                    running.sources.push(provider);
-                }
-                self.fetch_outputs(order);
-            }
+            Ok(()) => self.add_source(order, provider),
             Err(reason) => self.warn(format!("the voucher for {provider} did not arrive: {reason}")),
         }
     }
 
-    /// Fetches a decided order's outputs from a replica that has its voucher (SYM-27).
-    fn fetch_outputs(&mut self, order: OrderDigest) {
-        let Some(running) = self.orders.get_mut(&order) else { return };
-        if running.fetching || running.done || running.sources.is_empty() {
-            return;
-        }
-        // The agreed parts, whoever of the quorum sent them: never the source's own word.
-        let Some(units) = running.canonical_units() else { return };
-        let from = running.sources.remove(0);
-        running.sources.push(from);
-        let Some(partner) = self.partners.get(&from) else { return };
-        running.fetching = true;
-        let (context, reports) = (Arc::clone(&self.context), self.reports.clone());
-        let (peer, batch, most) = (partner.peer.clone(), running.batch.clone(), self.spec.limits.output_bytes);
-        tokio::spawn(async move {
-            let fetched = fetch_units(&context, &peer, order, &batch, &units, most).await;
-            // The loop is gone only when the job is over.
-            let _ = reports.send(Done::Fetched { order, from, fetched }).await;
-        });
-    }
-
-    /// Asks again for outputs that nobody has served yet.
-    pub(super) fn fetch_again(&mut self) {
-        let waiting: Vec<OrderDigest> = self
-            .orders
-            .iter()
-            .filter(|(_, running)| !running.done && !running.fetching)
-            .map(|(order, _)| *order)
-            .collect();
-        for order in waiting {
-            self.fetch_outputs(order);
-        }
-    }
-
-    pub(super) fn on_fetched(
-        &mut self,
-        order: OrderDigest,
-        from: Address,
-        fetched: Result<Vec<Fetched>, String>,
-    ) -> Result<(), JobError> {
-        let Some(running) = self.orders.get_mut(&order) else { return Ok(()) };
-        running.fetching = false;
-        match fetched {
-            Ok(fetched) => {
-                running.done = true;
-                let event = Event::OrderDone {
-                    order,
-                    agreed: running.agreed.iter().copied().collect(),
-                    dissented: running.dissented.iter().copied().collect(),
-                    missing: running.missing.iter().copied().collect(),
-                    units_done: self.outputs.len() + fetched.len(),
-                    units: self.units.len(),
-                };
-                self.outputs.extend(fetched.into_iter().map(|fetched| (fetched.part, fetched.output)));
-                self.context.events.emit(event);
-                Ok(())
-            }
-            Err(reason) => {
-                running.failures += 1;
-                let (failures, sources) = (running.failures, running.sources.len());
-                self.warn(format!("{from} does not serve what it was paid for: {reason}"));
-                if failures >= FETCH_ROUNDS.saturating_mul(sources) {
-                    return Err(JobError::OutputsLost { order, reason });
-                }
-                // The next paid replica is asked at the next tick.
-                Ok(())
-            }
-        }
-    }
-
-    /// Fills in each provider's agreed, disagreed and missing orders.
-    pub(super) fn count_missing(&mut self) {
+    /// Adds the orders up, those of earlier runs included.
+    pub(super) fn add_up_orders(&mut self) -> Result<(), JobError> {
         for running in self.orders.values() {
             let (active, _) = running.split();
             let decided = running.verdict.canonical();
-            for provider in running.members() {
+            self.report.orders += usize::from(decided.is_some());
+            self.report.fuel = self.report.fuel.saturating_add(decided.map_or(0, |(_, fuel)| fuel));
+            for leaf in &running.order().leaves {
+                let provider = leaf.provider;
                 let Some(part) = self.report.providers.get_mut(&provider) else { continue };
+                part.orders += 1;
+                if let Some((_, fuel)) = decided.filter(|_| running.paid.contains(&provider)) {
+                    part.voucher = part.voucher.checked_add(leaf.price(fuel)?)?;
+                }
                 if running.agreed.contains(&provider) {
                     part.agreed += 1;
                     part.fuel = part.fuel.saturating_add(decided.map_or(0, |(_, fuel)| fuel));
@@ -574,6 +601,7 @@ impl Requestor {
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -635,7 +663,7 @@ impl RunningOrder {
     }
 
     /// The parts' results that a quorum stands behind.
-    fn canonical_units(&self) -> Option<Vec<UnitResult>> {
+    pub(super) fn canonical_units(&self) -> Option<Vec<UnitResult>> {
         let (root, fuel) = self.verdict.canonical()?;
         let salt = self.order().work.salt;
         let fits = |units: &&Vec<UnitResult>| results_root(salt, units) == root && total_fuel(units) == Some(fuel);
@@ -645,46 +673,4 @@ impl RunningOrder {
     fn is_out(&self) -> bool {
         !self.taken.is_empty() && self.taken.len() + self.refused.len() == self.message.members.len()
     }
-}
-
-async fn fetch_units(
-    context: &Arc<Context>,
-    peer: &Peer,
-    order: OrderDigest,
-    batch: &[usize],
-    units: &[UnitResult],
-    most: u64,
-) -> Result<Vec<Fetched>, String> {
-    let sources = std::slice::from_ref(peer);
-    let right = Right::Order(order);
-    let get = |root: ContentRef, len: u64| async move {
-        fetch(&context.client, sources, right, root, len).await.map_err(|why| why.to_string())
-    };
-    let part_bytes = |part: Part| async move {
-        if part.len > most {
-            return Err(format!("an output of {} bytes, at most {most}", part.len));
-        }
-        get(part.reference, part.len).await
-    };
-    let mut fetched = Vec::with_capacity(batch.len());
-    for (part, unit) in batch.iter().zip(units) {
-        let manifest = get(ContentRef::from_bytes(*unit.root.as_bytes()), MAX_MANIFEST).await?;
-        let manifest = Manifest::decode(&manifest).map_err(|why| why.to_string())?;
-        if manifest.fuel != unit.fuel {
-            return Err("the manifest names other fuel than was paid".into());
-        }
-        let mut outputs = BTreeMap::new();
-        for (path, output) in manifest.outputs {
-            outputs.insert(path, part_bytes(output).await?);
-        }
-        let output = UnitOutput {
-            outcome: manifest.outcome,
-            fuel: manifest.fuel,
-            stdout: part_bytes(manifest.stdout).await?,
-            stderr: part_bytes(manifest.stderr).await?,
-            outputs,
-        };
-        fetched.push(Fetched { part: *part, output });
-    }
-    Ok(fetched)
 }

@@ -168,6 +168,24 @@ impl Replica {
         self.assembled.filter(|_| !self.paid).map(|assembled| assembled.due)
     }
 
+    /// What this replica has said to the payer so far, for a payer that asks
+    /// again: the Commit, the answer once it was shown, the Results once signed.
+    /// Also after settle-by, when nothing is said unasked.
+    #[must_use]
+    pub fn said(&self) -> Vec<Message> {
+        let ReplicaPhase::Committed { answer, commit, shown, .. } = &self.phase else {
+            return Vec::new();
+        };
+        let mut said = vec![Message::Commit(*commit)];
+        if shown.is_some() {
+            said.push(Message::Answer { answer: *answer, commits: self.book.commits(&self.terms, Some(self.me)) });
+        }
+        if self.has_attested() {
+            said.push(Message::Result(self.book.attestation(self.me, answer.outcome())));
+        }
+        said
+    }
+
     /// Takes one input. `signer` is this provider's key.
     ///
     /// # Errors

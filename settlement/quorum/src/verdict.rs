@@ -136,6 +136,18 @@ impl Verdict {
         self.dissented
     }
 
+    /// Who was to answer and is in no quorum.
+    #[must_use]
+    pub const fn missing(&self) -> MemberSet {
+        self.missing
+    }
+
+    /// Reserves that were called, or started without a call of the payer's.
+    #[must_use]
+    pub fn called(&self) -> MemberSet {
+        self.calls.members()
+    }
+
     /// Whether waiting for a quorum is over.
     #[must_use]
     pub const fn is_undecided(&self) -> bool {

@@ -477,6 +477,39 @@ fn sym_22_a_reserve_is_paid_only_where_those_who_showed_it_their_answers_attest_
 }
 
 #[test]
+fn sym_23_a_payer_that_was_away_until_after_settle_by_learns_the_quorum_by_asking() {
+    let mut table = Table::new(2);
+    assert!(table.members[table.seats[0]].said().is_empty(), "nothing was committed");
+    let (a, b) = (table.compute(0, truth(), T), table.compute(1, truth(), T));
+    assert_eq!(table.members[table.seats[0]].said(), [a.clone()], "the answer was shown to nobody");
+    let (from_a, _) = table.tell(1, 0, &b, T);
+    let (from_b, _) = table.tell(0, 1, &a, T);
+    let (zero, one) = (table.address(0), table.address(1));
+    table.tell(0, 1, &answer_to(&from_a, one).unwrap(), T);
+    table.tell(1, 0, &answer_to(&from_b, zero).unwrap(), T);
+    let mut verdict = Verdict::new(table.setup.terms.clone());
+    let mut events = Vec::new();
+    let late = Timestamp(SETTLE_BY + 1_000);
+    let resumed = verdict.handle(VerdictInput::Resume, late).unwrap();
+    assert!(resumed.into_iter().any(|effect| effect == Effect::Emit(VerdictEvent::Undecided)));
+    for seat in [0, 1] {
+        let from = table.address(seat);
+        for message in table.members[table.seats[seat]].said() {
+            let effects = verdict.handle(VerdictInput::Received { from, message }, late).unwrap();
+            events.extend(effects.into_iter().filter_map(|effect| match effect {
+                Effect::Emit(event) => Some(event),
+                _ => None,
+            }));
+        }
+    }
+    assert!(events.contains(&VerdictEvent::Decided { results_root: truth(), fuel: FUEL }));
+    assert_eq!(events.iter().filter(|event| matches!(event, VerdictEvent::Agreed { .. })).count(), 2);
+    assert_eq!(verdict.agreed(), table.set(&[0, 1]));
+    assert!(!verdict.is_undecided());
+    check_settlement(&table.setup, &verdict.settlement().unwrap());
+}
+
+#[test]
 fn sym_23_the_payer_calls_the_next_reserve_and_names_who_is_missing() {
     let table = Table::new(2);
     let mut verdict = Verdict::new(table.setup.terms.clone());
@@ -492,4 +525,5 @@ fn sym_23_the_payer_calls_the_next_reserve_and_names_who_is_missing() {
     assert_eq!(effects.iter().filter(|effect| matches!(effect, Effect::Emit(VerdictEvent::Missing(_)))).count(), 3);
     assert!(effects.contains(&Effect::Emit(VerdictEvent::Undecided)));
     assert!(tick(SETTLE_BY + 1).is_empty(), "said once");
+    assert_eq!((verdict.called(), verdict.missing()), (table.set(&[2]), table.set(&[0, 1, 2])));
 }

@@ -1,0 +1,143 @@
+//! A requestor that dies in the middle of its job, and the same command again.
+
+use crate::{
+    check::{Memory, adds_up, settlements},
+    world::{Node, PARTS, World, samples, was_killed},
+};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+use symbolon_tests::{base_units, ensure_ok, ensure_refused, run, text};
+
+const PROVIDERS: usize = 4;
+const SOON: Duration = Duration::from_secs(120);
+
+fn until(what: &str, within: Duration, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + within;
+    while !holds() {
+        assert!(Instant::now() < end, "{what} did not happen within {within:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The job runs until it has said so, and dies.
+fn dies_after(requestor: &mut Node, what: &str, more: &[&str]) -> Value {
+    requestor.start_with(more);
+    let event = requestor.until(what, SOON, |event| event["event"] == what);
+    requestor.kill();
+    event
+}
+
+#[test]
+fn e2e_sym_23_sym_27_a_job_goes_on_where_it_was_cut_off_and_pays_for_nothing_twice() {
+    let world = World::new();
+    let mut providers: Vec<Node> = (0..PROVIDERS).map(|number| world.provider(&format!("provider-{number}"))).collect();
+    providers.iter_mut().for_each(Node::start);
+    let (mut requestor, wav) = world.requestor("requestor", PROVIDERS);
+    providers.iter_mut().for_each(Node::until_ready);
+    let mut memory = Memory::default();
+    let jobs = |node: &Node, words: &[&str]| {
+        let (data, password) = (text(&node.data), text(&node.data.join("password")));
+        let begins = ["--json", "job", "--network", &world.network];
+        run(&[&begins, words, &["--data", &data, "--password-file", &password]].concat()).unwrap()
+    };
+
+    // Money is set aside, nothing is out.
+    dies_after(&mut requestor, "earmarked", &[]);
+    memory.of_requestor(&requestor).unwrap();
+    let listed: Value = serde_json::from_str(&ensure_ok(&jobs(&requestor, &["ls"])).unwrap()).unwrap();
+    assert_eq!((listed["parts"].as_u64(), listed["done"].as_u64()), (Some(PARTS as u64), Some(0)));
+    assert_eq!(listed["command"][0], "flite");
+
+    // Another job in the same folder is not mixed with it, and is told so.
+    let other = |name: &str, value: &str| {
+        let mut words: Vec<String> = requestor.words().into_iter().map(str::to_owned).collect();
+        let at = words.iter().position(|word| word == name).unwrap();
+        words[at + 1] = value.to_owned();
+        run(&words.iter().map(String::as_str).collect::<Vec<_>>()).unwrap()
+    };
+    ensure_refused(&other("--batch", "2"), 3, "2 parts at once instead of 1").unwrap();
+    ensure_refused(&other("--subtasks", "5"), 3, "5 parts instead of 4").unwrap();
+    let words = std::fs::read(world.place.path().join("text.txt")).unwrap();
+    std::fs::write(world.place.path().join("text.txt"), [&words[1..], b"s"].concat()).unwrap();
+    ensure_refused(&other("--batch", "1"), 3, "other inputs or arguments").unwrap();
+    std::fs::write(world.place.path().join("text.txt"), &words).unwrap();
+
+    // Orders are out and nobody pays: their quorums settle.
+    let out = dies_after(&mut requestor, "order_out", &["--withhold-vouchers"]);
+    let order = out["order"].as_str().unwrap().to_owned();
+    until("the settlement of what was out", SOON, || {
+        let head = world.runtime.block_on(world.vault.chain().head()).unwrap();
+        settlements(&world, head.number).unwrap().keys().any(|settled| settled.to_string() == order)
+    });
+    memory.of_requestor(&requestor).unwrap();
+
+    // Some parts are here and paid, others are not.
+    let done = dies_after(&mut requestor, "order_done", &[]);
+    assert!(requestor.events.iter().any(|event| event["event"] == "resumed"));
+    memory.of_requestor(&requestor).unwrap();
+    assert!(done["units_done"].as_u64().unwrap() < PARTS as u64, "nothing was left to do");
+    let listed: Value = serde_json::from_str(&ensure_ok(&jobs(&requestor, &["ls"])).unwrap()).unwrap();
+    let here = listed["done"].as_u64().unwrap();
+    assert!((1..PARTS as u64).contains(&here), "{listed}");
+
+    // The command that the folder itself knows goes on with it, to the end.
+    let before = requestor.events.len();
+    let ended = jobs(&requestor, &["resume"]);
+    let said = ensure_ok(&ended).unwrap();
+    let events: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(requestor.events.len(), before);
+    let resumed = events.iter().find(|event| event["event"] == "resumed").unwrap();
+    assert_eq!(resumed["units_done"].as_u64(), Some(here), "what was here is not fetched again");
+    let report = events.iter().find(|event| event["event"] == "job_done").unwrap();
+    assert_eq!(samples(&std::fs::read(&wav).unwrap()), world.samples_here());
+    assert!(ensure_ok(&jobs(&requestor, &["ls"])).unwrap().is_empty(), "a finished job is not kept");
+    ensure_refused(&jobs(&requestor, &["resume"]), 3, "no job of this data folder was cut off").unwrap();
+
+    // Everybody is paid, once, and the report says what the chain says.
+    let nodes: Vec<&Node> = providers.iter().collect();
+    let mut sums = None;
+    until("everybody's payment", SOON, || {
+        sums = adds_up(&world, &requestor, &nodes).unwrap();
+        sums.is_some()
+    });
+    let sums = sums.unwrap();
+    assert_eq!(sums.orders, PARTS, "a part was paid twice");
+    assert!(sums.settled >= 1, "{sums:?}");
+    assert_eq!(base_units(&report["paid"]).unwrap(), sums.paid.get());
+    assert_eq!(report["orders"].as_u64(), Some(PARTS as u64));
+    let of = |member: &str| base_units(&report[member]).unwrap();
+    assert!(of("earmarked") >= of("paid") + of("released"));
+    memory.of_requestor(&requestor).unwrap();
+    for provider in &mut providers {
+        provider.kill();
+        memory.of_provider(provider, requestor.address).unwrap();
+    }
+    memory.agree().unwrap();
+}
+
+#[test]
+fn e2e_a_job_that_is_given_up_makes_room_for_another() {
+    let world = World::new();
+    let mut providers: Vec<Node> = (0..3).map(|number| world.provider(&format!("provider-{number}"))).collect();
+    providers.iter_mut().for_each(Node::start);
+    let (mut requestor, _) = world.requestor("requestor", 3);
+    providers.iter_mut().for_each(Node::until_ready);
+    requestor.start();
+    requestor.until("send an order out", SOON, |event| event["event"] == "order_out");
+    // Told to stop, it says how to go on.
+    requestor.interrupt();
+    let status = requestor.end_within(SOON);
+    assert!(!was_killed(status));
+    let said = requestor.last_words();
+    assert!(said.contains("hint: go on with it: symbolon flite"), "{said}");
+    let (data, network) = (text(&requestor.data), world.network.clone());
+    let drop = || run(&["job", "--network", &network, "drop", "--data", &data]).unwrap();
+    let dropped = drop();
+    ensure_ok(&dropped).unwrap();
+    assert!(String::from_utf8_lossy(&dropped.stderr).contains("is given up"));
+    ensure_refused(&drop(), 3, "no such job").unwrap();
+    // The same command begins anew: nothing of the old one is taken up.
+    requestor.start();
+    let event = requestor.until("begin", SOON, |event| event["event"] == "deposited" || event["event"] == "resumed");
+    assert_eq!(event["event"], "deposited");
+}
