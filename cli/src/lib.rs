@@ -80,6 +80,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Flite(args) => commands::flite::run(&args, &global).await,
             Command::Job { network, command } => commands::job::run(&network, command, &global).await,
             Command::Vault { network, command } => commands::vault::run(&network, command, &global).await,
+            Command::Tx { network, command } => commands::tx::run(&network, command, &global).await,
             Command::Channel { network, command } => commands::ledger::channel(&network, command, &global).await,
             Command::Exposure { network } => commands::ledger::exposure(&network, &global).await,
             Command::Earnings { network } => commands::ledger::earnings(&network, &global).await,
