@@ -43,6 +43,7 @@ impl World {
                 "endpoints lagging"
             }
             9 => {
+                until += hours * HOUR;
                 actor.swallowed_until = until;
                 "endpoints swallowing transactions"
             }

@@ -263,9 +263,7 @@ impl Book {
         };
         // Hashed last: of most subsets not everybody has signed.
         let held: Option<Vec<B256>> = members.iter().map(signed).collect();
-        held.is_some_and(|held| {
-            self.seals_of(members).is_some_and(|seals| held.iter().all(|signed| *signed == seals))
-        })
+        held.is_some_and(|held| self.seals_of(members).is_some_and(|seals| held.iter().all(|signed| *signed == seals)))
     }
 
     /// Every subset that a vault would settle `outcome` with.
