@@ -15,6 +15,8 @@ impl World {
         let hours = 1 + self.dice.below(8);
         let kind = self.dice.below(10);
         let skew = self.skew();
+        let parties = self.size.providers + self.size.requestors;
+        let spikes = self.dice.below(parties as u64) < 40;
         let lag = self.dice.pick(&[1, 6, MOST_LAG]);
         let mut until = now + hours * HOUR;
         let away = (3 + self.dice.below(12)) * DAY;
@@ -33,7 +35,8 @@ impl World {
                 (actor.skew, actor.skewed_until) = (skew, until);
                 "clock jumps"
             }
-            3 => {
+            // One is enough for everybody: as often however many they are.
+            3 if spikes => {
                 self.chain.fee = CALM * 50;
                 self.at(hours * HOUR, Event::Calm);
                 "fee spikes"
@@ -43,6 +46,7 @@ impl World {
                 "endpoints lagging"
             }
             9 => {
+                until += hours * HOUR;
                 actor.swallowed_until = until;
                 "endpoints swallowing transactions"
             }
@@ -59,14 +63,14 @@ impl World {
             }
         };
         self.note(fact);
-        if kind != 3 {
+        if kind != 3 || !spikes {
             self.actor(provider, index).has_trouble(now, until);
         }
         if kind == 1 {
             self.at(hours * HOUR + 1, Event::Return { provider, index });
         }
         // As many faults as parties: each meets one about every ten days.
-        let every = 10 * DAY / (self.size.providers + self.size.requestors).max(1) as u64;
+        let every = 10 * DAY / parties.max(1) as u64;
         let next = 1 + self.dice.below(2 * every);
         self.at(next, Event::Fault);
     }

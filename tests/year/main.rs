@@ -4,7 +4,8 @@
 //! party misses a deadline, and every job ends.
 //!
 //! The ordinary run is a short one. `SYMBOLON_YEAR=200` runs 200 requestors and 200
-//! providers for 365 days (any other number: that many); `SYMBOLON_SEED` names the seed.
+//! providers for 365 days (any other number: that many); `SYMBOLON_SEED` names the first
+//! seed, `SYMBOLON_SEEDS` how many there are, `SYMBOLON_DAYS` another length.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
@@ -136,8 +137,13 @@ fn sym_25_l5_l6_l11_n7_nobody_loses_more_than_stated_in_a_year_of_everything() {
     let number = |variable: &str| std::env::var(variable).ok().and_then(|text| text.parse::<u64>().ok());
     let seed = number("SYMBOLON_SEED").unwrap_or(1);
     let size = match number("SYMBOLON_YEAR") {
-        Some(parties) => Size { requestors: parties as usize, providers: parties as usize, days: 365 },
-        None => Size { requestors: 20, providers: 24, days: 45 },
+        Some(parties) => {
+            let (parties, days) = (parties as usize, number("SYMBOLON_DAYS").unwrap_or(365));
+            Size { requestors: parties, providers: parties, days, pause: 2 }
+        }
+        None => Size { requestors: 20, providers: 24, days: 45, pause: 1 },
     };
-    year(seed, size);
+    for seed in seed..seed + number("SYMBOLON_SEEDS").unwrap_or(1) {
+        year(seed, size);
+    }
 }

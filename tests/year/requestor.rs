@@ -34,7 +34,7 @@ impl World {
 
     /// Gives one order to replicas whose channels are free.
     pub(crate) fn job(&mut self, index: usize) {
-        let again = DAY / 2 + self.dice.below(DAY);
+        let again = DAY / 2 + self.dice.below((2 * self.size.pause - 1) * DAY);
         if self.is_busy() {
             self.at(again, Event::Job(index));
         }
@@ -373,7 +373,8 @@ impl World {
             let before = self.requestors[index].channels[&(provider, lane)].view().epoch;
             self.feed_payer(index, (provider, lane), PayerInput::Seen(view));
             self.feed_payer(index, (provider, lane), PayerInput::Timer);
-            if view.epoch > before {
+            // Not the reading: it may not have been stored.
+            if self.requestors[index].channels[&(provider, lane)].view().epoch > before {
                 self.requestors[index].ending.remove(&(provider, lane));
             }
         }

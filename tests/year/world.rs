@@ -36,6 +36,8 @@ pub(crate) struct Size {
     pub(crate) requestors: usize,
     pub(crate) providers: usize,
     pub(crate) days: u64,
+    /// Days from one job of a requestor to the next, on average.
+    pub(crate) pause: u64,
 }
 
 /// How a provider behaves.
