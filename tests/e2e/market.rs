@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Output, Stdio},
@@ -37,16 +37,23 @@ pub(crate) struct Telling {
     said: Arc<Mutex<Vec<Value>>>,
 }
 
+/// Hears a stream to its end.
+fn hear(stream: impl Read + Send + 'static, said: &Arc<Mutex<Vec<Value>>>, read: fn(String) -> Option<Value>) {
+    let said = Arc::clone(said);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            said.lock().unwrap().extend(read(line));
+        }
+    });
+}
+
 impl Telling {
     pub(crate) fn start(mut command: std::process::Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let (stdout, said) = (child.stdout.take().unwrap(), Arc::new(Mutex::new(Vec::new())));
-        let heard = Arc::clone(&said);
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                heard.lock().unwrap().extend(serde_json::from_str::<Value>(&line));
-            }
-        });
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        hear(child.stdout.take().unwrap(), &said, |line| serde_json::from_str(&line).ok());
+        // What is for people stands among the rest when something fails.
+        hear(child.stderr.take().unwrap(), &said, |line| Some(serde_json::json!({ "stderr": line })));
         Self { process: Running(child), said }
     }
 
@@ -170,14 +177,18 @@ impl Market {
         said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// A job of this many parts that begins to run.
+    /// A job that begins to run: two parts on a budget of 5, unless `more` says otherwise.
     pub(crate) fn job(&self, name: &str, words: usize, more: &[&str]) -> Telling {
         let (script, wav) = (self.folder("text.txt"), self.folder(&format!("{name}.wav")));
         std::fs::write(&script, "a lamp that nobody lit ".repeat(words / 5)).unwrap();
         let _ = std::fs::remove_file(&wav);
         let (script, wav) = (text(&script), text(&wav));
-        let mut args = vec!["flite", "--events", "--subtasks", "2", "--batch", "1", "--bid", "1", "--budget", "5"];
-        args.extend(["--await-offers", "3"]);
+        let mut args = vec!["flite", "--events", "--batch", "1", "--bid", "1", "--await-offers", "3"];
+        for [flag, usual] in [["--budget", "5"], ["--subtasks", "2"]] {
+            if !more.contains(&flag) {
+                args.extend([flag, usual]);
+            }
+        }
         args.extend(more);
         args.extend([script.as_str(), wav.as_str()]);
         Telling::start(self.command(name, &args))
