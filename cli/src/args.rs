@@ -180,6 +180,9 @@ pub(crate) enum Command {
         after_help = "Example:\n  symbolon inspect --json module.wasm\n\nThe exit status is 3 when it does not fit."
     )]
     Inspect {
+        /// Write what is compiled in its stead: with all that is counted and made canonical
+        #[arg(long, value_name = "FILE")]
+        compiled: Option<PathBuf>,
         /// The WebAssembly module
         module: PathBuf,
     },
@@ -600,9 +603,12 @@ pub(crate) enum ContentCommand {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ExecArgs {
-    /// An environment variable for the guest
-    #[arg(long, value_name = "K=V", value_parser = parse_env)]
+    /// An environment variable for the guest; without a value, this process's own
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = parse_env)]
     pub(crate) env: Vec<(String, String)>,
+    /// What the guest finds as its own name, instead of the module's
+    #[arg(long, value_name = "NAME")]
+    pub(crate) argv0: Option<String>,
     /// A host folder the guest sees; what it writes there comes back
     #[arg(long, value_name = "HOST[::GUEST]")]
     pub(crate) dir: Vec<String>,
@@ -623,8 +629,8 @@ pub(crate) struct ExecArgs {
     pub(crate) report: Option<PathBuf>,
     /// The WebAssembly module
     pub(crate) module: PathBuf,
-    /// The guest's arguments
-    #[arg(last = true)]
+    /// The guest's arguments: everything behind the module, with or without -- between
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) args: Vec<String>,
 }
 
@@ -681,10 +687,11 @@ pub(crate) enum Scenario {
 }
 
 fn parse_env(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
-        _ => Err("expected NAME=VALUE".into()),
-    }
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, value.to_owned()),
+        None => (text, std::env::var(text).map_err(|_| format!("{text} is not set here; NAME=VALUE gives a value"))?),
+    };
+    if name.is_empty() { Err("expected NAME or NAME=VALUE".into()) } else { Ok((name.into(), value)) }
 }
 
 /// Bytes, with an optional power of 1,024.

@@ -42,7 +42,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match &cli.command {
         Command::Exec(args) => return commands::exec::run(args),
         Command::CompileModule => return Ok(symbolon_executor::modules::compiler_main()),
-        Command::Inspect { module } => return commands::module::inspect_file(module, cli.global.json),
+        Command::Inspect { module, compiled } => {
+            return commands::module::inspect_file(module, compiled.as_deref(), cli.global.json);
+        }
         Command::Backup { file, with_keys } => {
             commands::backup::backup(file, *with_keys, &cli.global)?;
             return Ok(ExitCode::SUCCESS);

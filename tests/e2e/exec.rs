@@ -43,6 +43,44 @@ fn e2e_exec_maps_folders_passes_variables_and_exits_as_the_guest() {
     assert_eq!(std::fs::read(work.join("out.txt")).unwrap(), b"written\n");
 }
 
+const ECHO: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "args_get" (func $args (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "environ_sizes_get" (func $env_sizes (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "environ_get" (func $env (param i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (func $say (i32.store (i32.const 8) (i32.const 4096)) (i32.store (i32.const 12) (i32.load (i32.const 4)))
+        (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 16))))
+    (func (export "_start")
+        (drop (call $args_sizes (i32.const 0) (i32.const 4))) (drop (call $args (i32.const 1024) (i32.const 4096)))
+        (call $say)
+        (drop (call $env_sizes (i32.const 0) (i32.const 4))) (drop (call $env (i32.const 1024) (i32.const 4096)))
+        (call $say)))"#;
+
+/// As other runtimes take them: what stands behind the module is the guest's, options or not.
+#[test]
+fn e2e_exec_takes_arguments_as_other_runtimes_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let echo = module(dir.path(), "echo.wasm", ECHO);
+    let echo = echo.as_str();
+    let said = |args: &[&str]| {
+        let output = command(&[&["exec"][..], args].concat()).unwrap().env("SYMBOLON_TOLD", "here").output().unwrap();
+        (String::from_utf8(output.stdout).unwrap(), output.status.code())
+    };
+    let plain = |text: &str| (text.to_owned(), Some(0));
+    assert_eq!(said(&[echo]), plain("echo.wasm\0"));
+    assert_eq!(said(&[echo, "a", "-b", "--fuel", "3"]), plain("echo.wasm\0a\0-b\0--fuel\x003\0"));
+    assert_eq!(said(&[echo, "--", "-b", "--", "c"]), plain("echo.wasm\0-b\0--\0c\0"));
+    let named = ["--argv0", "other", "--env", "A=1=2", "--env", "SYMBOLON_TOLD", "--env", "B=", echo, "x"];
+    assert_eq!(said(&named), plain("other\0x\0A=1=2\0SYMBOLON_TOLD=here\0B=\0"));
+    for (wrong, why) in [("SYMBOLON_NEVER_SET", "is not set here"), ("=1", "expected NAME or NAME=VALUE")] {
+        let output = run(&["exec", "--env", wrong, echo]).unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(why), "{said}");
+    }
+}
+
 #[test]
 fn e2e_exec_tells_traps_fuel_and_misfits_apart() {
     let dir = tempfile::tempdir().unwrap();

@@ -60,7 +60,8 @@ pub(crate) fn run(args: &ExecArgs) -> Result<ExitCode, Failure> {
             .read_to_end(&mut stdin)
             .map_err(|e| Failure::input(format!("cannot read standard input: {e}")))?;
     }
-    let name = args.module.file_name().map_or_else(|| "guest".into(), |name| name.to_string_lossy().into_owned());
+    let file = || args.module.file_name().map_or_else(|| "guest".into(), |name| name.to_string_lossy().into_owned());
+    let name = args.argv0.clone().unwrap_or_else(file);
     let request = ExecRequest {
         level: match args.level {
             LevelArg::Command => Level::Command,

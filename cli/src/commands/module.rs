@@ -6,7 +6,10 @@ use crate::{
 };
 use serde_json::json;
 use std::{path::Path, process::ExitCode};
-use symbolon_executor::{Profile, inspect::inspect};
+use symbolon_executor::{
+    Profile,
+    inspect::{compiled_form, inspect},
+};
 use symbolon_primitives::Level;
 
 /// Runs `symbolon profile`.
@@ -29,11 +32,16 @@ pub(crate) fn level_name(level: Level) -> &'static str {
 }
 
 /// Runs `symbolon inspect`. A module that does not fit ends with 3, as `exec` would.
-pub(crate) fn inspect_file(path: &Path, as_json: bool) -> Result<ExitCode, Failure> {
+pub(crate) fn inspect_file(path: &Path, compiled: Option<&Path>, as_json: bool) -> Result<ExitCode, Failure> {
     let bytes = std::fs::read(path).map_err(|e| {
         Failure::input(format!("cannot read the module {}: {e}", path.display())).hint("name a WebAssembly file")
     })?;
     let found = inspect(Profile::V1, &bytes);
+    if let Some(file) = compiled
+        && let Ok(form) = compiled_form(Profile::V1, &bytes)
+    {
+        std::fs::write(file, form).map_err(|e| Failure::input(format!("cannot write {}: {e}", file.display())))?;
+    }
     let levels: Vec<_> = found.levels.iter().map(|level| level_name(*level)).collect();
     if as_json {
         let problems: Vec<_> =

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use symbolon_primitives::{Level, Workunit};
-use wasmtime::{ExternRef, InstancePre, Linker, Module, Store, Trap, Val};
+use wasmtime::{Config, ExternRef, InstancePre, Linker, Module, Store, Trap, Val};
 
 /// Fuel between two looks at a run's deadline and its cancel token: some milliseconds.
 /// Guests have no instruction for it, as they would with the engine's epochs: the count
@@ -82,6 +82,9 @@ pub enum ExecutorError {
         /// What this run asks for.
         need: u64,
     },
+    /// All slots of this host's pool are taken: see [`Tuning::pool`].
+    #[error("as many guests run already as this host has set memory aside for")]
+    PoolTaken,
     /// The engine failed in a way that says nothing about the guest.
     #[error("the engine failed")]
     Engine(#[source] wasmtime::Error),
@@ -200,9 +203,27 @@ impl CompiledModule {
 #[derive(Clone)]
 pub struct Engine {
     profile: Profile,
+    /// For modules that need no heap for exceptions, which are nearly all.
+    plain: Side,
+    /// For the others.
+    throwing: Side,
+    budget: Arc<Budget>,
+}
+
+/// One configuration of the engine below, and the world's functions for it.
+#[derive(Clone)]
+struct Side {
     inner: wasmtime::Engine,
     linker: Arc<Linker<World>>,
-    budget: Arc<Budget>,
+}
+
+impl Side {
+    fn new(config: &Config) -> wasmtime::Result<Self> {
+        let inner = wasmtime::Engine::new(config)?;
+        let mut linker = Linker::new(&inner);
+        abi::link(&mut linker)?;
+        Ok(Self { inner, linker: Arc::new(linker) })
+    }
 }
 
 impl std::fmt::Debug for Engine {
@@ -266,12 +287,10 @@ impl Engine {
     /// # Errors
     /// [`ExecutorError::Engine`] on a machine that the engine cannot serve, or not so.
     pub fn tuned(profile: Profile, bytes: u64, tuning: Tuning) -> Result<Self, ExecutorError> {
-        let mut config = profile.config();
-        tuning.apply(&mut config).map_err(ExecutorError::Engine)?;
-        let inner = wasmtime::Engine::new(&config).map_err(ExecutorError::Engine)?;
-        let mut linker = Linker::new(&inner);
-        abi::link(&mut linker).map_err(ExecutorError::Engine)?;
-        Ok(Self { profile, inner, linker: Arc::new(linker), budget: Arc::new(Budget { bytes, held: Mutex::new(0) }) })
+        let side = |heap| tuning.config(profile, heap).and_then(|config| Side::new(&config));
+        let (plain, throwing) =
+            side(false).and_then(|plain| Ok((plain, side(true)?))).map_err(ExecutorError::Engine)?;
+        Ok(Self { profile, plain, throwing, budget: Arc::new(Budget { bytes, held: Mutex::new(0) }) })
     }
 
     /// The profile that this engine serves.
@@ -290,7 +309,7 @@ impl Engine {
     /// [`Refused`], with the reason.
     pub fn compile(&self, bytes: &[u8]) -> Result<CompiledModule, Refused> {
         let prepared = prepare(self.profile, bytes)?;
-        Module::from_binary(&self.inner, &prepared.bytes)
+        Module::from_binary(self.inner(&prepared.facts), &prepared.bytes)
             .and_then(|module| self.linked(&module, prepared.facts))
             .map_err(|error| {
                 tracing::warn!(%error, "the compiler refuses a module that the profile admits");
@@ -300,13 +319,17 @@ impl Engine {
 
     /// A module whose code is there already.
     pub(crate) fn linked(&self, module: &Module, facts: Facts) -> wasmtime::Result<CompiledModule> {
-        let pre = self.linker.instantiate_pre(module)?;
+        let pre = self.side(&facts).linker.instantiate_pre(module)?;
         Ok(CompiledModule { pre, facts: Arc::new(facts), profile: self.profile })
     }
 
-    /// What compiles and loads code.
-    pub(crate) fn inner(&self) -> &wasmtime::Engine {
-        &self.inner
+    fn side(&self, facts: &Facts) -> &Side {
+        if facts.heap { &self.throwing } else { &self.plain }
+    }
+
+    /// What compiles and loads code of such a module.
+    pub(crate) fn inner(&self, facts: &Facts) -> &wasmtime::Engine {
+        &self.side(facts).inner
     }
 
     /// Runs a workunit to its end. Blocks; a run has a stack of its own that is large
@@ -400,7 +423,7 @@ impl Engine {
         if let Some(outcome) = early {
             return Ok(finish(world, outcome, max_fuel));
         }
-        let mut store = Store::new(&self.inner, world);
+        let mut store = Store::new(self.inner(facts), world);
         let end = poll_to_end(&mut store, module, level, cancel)?;
         let left = store.get_fuel().map_err(ExecutorError::Engine)?;
         store.data_mut().burned = max_fuel.saturating_sub(left);
@@ -473,8 +496,10 @@ async fn drive(store: &mut Store<World>, module: &CompiledModule, level: Level) 
     // The engine charges for what instantiation does in its own way; the profile has
     // its own price for that, taken below.
     store.set_fuel(u64::MAX >> 1).map_err(ExecutorError::Engine)?;
-    // The exception heap comes first, past the limiter: it is no memory of the guest.
-    ExternRef::new(&mut *store, ()).map_err(|_| ExecutorError::HostMemory)?;
+    if facts.heap {
+        // It comes first, past the limiter: it is no memory of the guest.
+        ExternRef::new(&mut *store, ()).map_err(|_| ExecutorError::HostMemory)?;
+    }
     store.limiter(|world| &mut world.limiter);
     let instance = match module.pre.instantiate_async(&mut *store).await {
         Ok(instance) => instance,
@@ -527,6 +552,9 @@ fn classify(error: wasmtime::Error, depth_left: impl FnOnce() -> i32) -> Result<
     }
     if let Some(killed) = error.downcast_ref::<Killed>() {
         return Err(killed.into());
+    }
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        return Err(ExecutorError::PoolTaken);
     }
     if error.is::<HostExhausted>() {
         return Err(ExecutorError::HostMemory);

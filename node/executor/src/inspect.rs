@@ -78,6 +78,15 @@ impl Inspection {
     }
 }
 
+/// What is compiled in a module's stead: the module with all that is counted and made canonical, without its custom
+/// sections. For whoever wants to check that, or to measure what it costs.
+///
+/// # Errors
+/// [`Refused`], as [`Engine::compile`](crate::Engine::compile).
+pub fn compiled_form(profile: Profile, bytes: &[u8]) -> Result<Vec<u8>, Refused> {
+    Ok(prepare(profile, bytes)?.bytes)
+}
+
 /// Looks at a module under a profile.
 #[must_use]
 pub fn inspect(profile: Profile, bytes: &[u8]) -> Inspection {

@@ -134,7 +134,7 @@ impl Modules {
 
     fn load(&self, sealed: &Sealed) -> wasmtime::Result<CompiledModule> {
         let facts: Facts = postcard::from_bytes(sealed.facts()).map_err(|error| wasmtime::format_err!("{error}"))?;
-        self.engine.linked(&sealed.into_module(self.engine.inner())?, facts)
+        self.engine.linked(&sealed.into_module(self.engine.inner(&facts))?, facts)
     }
 
     /// What compiled code depends on, apart from flags and the machine, which the engine itself checks.
@@ -232,7 +232,8 @@ fn answer() -> Option<Sealed> {
     input.take(MAX_REQUEST).read_to_end(&mut rest).ok()?;
     let facts_len = usize::try_from(u64::from_be_bytes(facts.try_into().ok()?)).ok().filter(|len| *len <= MAX_FACTS)?;
     let (facts, module) = rest.split_at_checked(facts_len)?;
-    let engine = wasmtime::Engine::new(&Profile::V1.config()).ok()?;
+    let heap = postcard::from_bytes::<Facts>(facts).ok()?.heap;
+    let engine = wasmtime::Engine::new(&Profile::V1.config(heap)).ok()?;
     let code = engine.precompile_module(module).ok()?;
     Sealed::new(&SealKey::new(*key), name, facts, &code)
 }

@@ -160,7 +160,7 @@ impl Profile {
              start fuel: one for {BYTES_PER_FUEL} bytes of initial memory and of data\n\
              call depth: {CALL_DEPTH}; function {FRAME_BASE} + locals + operand height + operators/{OPS_PER_DEPTH}; \
              leaves up to {LEAF_FREE} free\n\
-             instrumentation: 2, its operators are paid for\n\
+             instrumentation: 3, its operators are paid for\n\
              module: file {MAX_FILE_BYTES} bytes {MAX_MODULE_BYTES} function {MAX_FUNCTION_BYTES} functions {MAX_FUNCTIONS} types {MAX_TYPES} \
              imports {MAX_IMPORTS} exports {MAX_EXPORTS} globals {MAX_GLOBALS} segments {MAX_SEGMENTS} \
              locals {MAX_LOCALS} memories {MAX_MEMORIES} tables {MAX_TABLES} tags {MAX_TAGS} params {MAX_PARAMS} \
@@ -242,8 +242,8 @@ impl Profile {
             | WasmFeatures::GC_TYPES
     }
 
-    /// The engine's configuration.
-    pub(crate) fn config(self) -> Config {
+    /// The engine's configuration, with a heap for exceptions or for modules that need none.
+    pub(crate) fn config(self, heap: bool) -> Config {
         let Self::V1 = self;
         let mut costs = OperatorCost::new();
         costs.variable.memory_grow_per_page = GROW_PAGE_FUEL;
@@ -268,10 +268,10 @@ impl Profile {
             .wasm_wide_arithmetic(false)
             .wasm_custom_page_sizes(false)
             .wasm_stack_switching(false)
-            .collector(Collector::Null)
-            .gc_heap_reservation(EXCEPTION_HEAP)
-            .gc_heap_initial_size(EXCEPTION_HEAP)
-            .gc_heap_may_move(false);
+            .collector(Collector::Null);
+        if heap {
+            config.gc_heap_reservation(EXCEPTION_HEAP).gc_heap_initial_size(EXCEPTION_HEAP).gc_heap_may_move(false);
+        }
         // What only this machine sees.
         config
             .memory_may_move(false)

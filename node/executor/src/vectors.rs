@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(Profile::V1.id().to_string(), PINNED, "{}", Profile::V1.text());
     }
 
-    const PINNED: &str = "3332b6ee5ed0aa0c0a3f7799030034214ce27ea5401fd49259b2a270642e4e88";
+    const PINNED: &str = "cb38aa681b2ee8b0c4ca6c4f65c364bcae41eea251dad91950bc434e5d48a017";
 
     #[test]
     fn sym_31b_profile_names_the_locked_engine() {

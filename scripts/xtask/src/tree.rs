@@ -8,7 +8,7 @@ use std::path::Path;
 /// Folders that are generated or fetched, wherever they lie.
 const SKIPPED: [&str; 5] = [".git", ".symbolon", "node_modules", "target", "proptest-regressions"];
 /// The same, by their path from the root.
-const SKIPPED_PATHS: [&str; 3] = ["contracts/out", "contracts/cache", "out"];
+const SKIPPED_PATHS: [&str; 4] = ["contracts/out", "contracts/cache", "out", "tests/guests/packages"];
 /// Files above this are data.
 const MAX_BYTES: u64 = 4 << 20;
 

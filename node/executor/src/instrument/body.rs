@@ -1,8 +1,8 @@
 //! Functions: looked at once, and written again with what is counted and what is made canonical.
 
 use super::encode::{
-    BLOCK, BR, EMPTY, END, GLOBAL_GET, GLOBAL_SET, I32_ADD, I32_CONST, I32_LT_S, I32_SUB, IF, LOCAL_GET, LOCAL_TEE,
-    UNREACHABLE, put_i32, put_i32_const, put_op, put_u32, to_u32, val_type,
+    BLOCK, BR, EMPTY, END, GLOBAL_GET, GLOBAL_SET, I32_CONST, I32_LT_S, I32_SUB, IF, LOCAL_GET, LOCAL_TEE, UNREACHABLE,
+    put_i32, put_i32_const, put_op, put_u32, to_u32, val_type,
 };
 use super::floats::{Fix, Floats};
 use super::{Pass, Stop, bounded, bounded_in};
@@ -95,10 +95,10 @@ impl Pass {
             |from: usize, to: usize| all.get(from.saturating_sub(start)..to.saturating_sub(start)).unwrap_or(&[]);
         let mut out = Vec::with_capacity(all.len().saturating_add(48));
 
-        // Locals: the guest's, one for a function that catches, one for each type that is made canonical, and those
-        // of atomic operators.
+        // Locals: the guest's, one for what was left of the depth before, one for each type that is made canonical, and
+        // those of atomic operators.
         let mut more = Vec::new();
-        if catches {
+        if counts {
             more.push(ValType::I32);
         }
         for fix in fixes {
@@ -135,11 +135,9 @@ impl Pass {
 
         if let Some((ty, _)) = &counted {
             put_op(&mut out, GLOBAL_GET, left);
+            put_op(&mut out, LOCAL_TEE, saved);
             put_i32_const(&mut out, cost);
             out.push(I32_SUB);
-            if catches {
-                put_op(&mut out, LOCAL_TEE, saved);
-            }
             put_op(&mut out, GLOBAL_SET, left);
             put_op(&mut out, GLOBAL_GET, left);
             out.extend_from_slice(&[I32_CONST, 0, I32_LT_S, IF, EMPTY, UNREACHABLE, END]);
@@ -147,13 +145,13 @@ impl Pass {
             self.block_type(&mut out, ty)?;
         }
         let give_back = |out: &mut Vec<u8>| {
-            put_op(out, GLOBAL_GET, left);
-            put_i32_const(out, cost);
-            out.push(I32_ADD);
+            put_op(out, LOCAL_GET, saved);
             put_op(out, GLOBAL_SET, left);
         };
         let restore = |out: &mut Vec<u8>| {
             put_op(out, LOCAL_GET, saved);
+            put_i32_const(out, cost);
+            out.push(I32_SUB);
             put_op(out, GLOBAL_SET, left);
         };
 
@@ -196,9 +194,6 @@ impl Pass {
         }
         // The rest, with the body's own `end`, which now ends the block.
         fix_up_to(&mut out, &mut copied, body.range().end);
-        if catches {
-            restore(&mut out);
-        }
         if counts {
             give_back(&mut out);
             out.push(END);

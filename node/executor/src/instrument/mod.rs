@@ -3,18 +3,19 @@
 //!
 //! **Depth (SYM-31c).** A private global holds what is left of [`CALL_DEPTH`]. A
 //! function takes its static cost on entry, traps when the rest is negative, and
-//! gives it back on every way out:
+//! puts back what it found on every way out:
 //!
 //! ```text
-//! left -= cost; if left < 0 { unreachable }
+//! found = left; left = found - cost; if left < 0 { unreachable }
 //! block <results>  …the body; `return` became a branch to this block…  end
-//! left += cost
+//! left = found
 //! ```
 //!
 //! Wrapping keeps all label indices: what branched to the function now branches to
-//! the block. A tail call gives back before it leaves. A function that catches keeps
-//! its own value of `left` in a local and restores it at every label, since a throw
-//! unwinds callees that never gave back. Functions that call nothing stay as they are
+//! the block. A tail call puts back before it leaves. A function that catches also
+//! takes its cost anew at every label, since a throw unwinds callees that put nothing
+//! back. What was found stays in a local: reading it again from the global would make
+//! every call wait for the one before it (docs/determinism.md, what it costs). Functions that call nothing stay as they are
 //! unless they are huge: one uncounted leaf fits the native stack's reserve.
 //!
 //! **Atomics** become plain operators: `atomics`.
@@ -58,6 +59,9 @@ pub(crate) struct Facts {
     pub(crate) start_export: Option<String>,
     /// Exported functions by name: number of parameters and results, all of them i32.
     pub(crate) entries: BTreeMap<String, (usize, usize)>,
+    /// Whether it can throw, or have a reference to anything but a function: only then does a run need a heap for
+    /// exceptions.
+    pub(crate) heap: bool,
 }
 
 /// A module that fits the profile.
@@ -116,7 +120,11 @@ pub(crate) fn prepare(profile: Profile, bytes: &[u8]) -> Result<Prepared, Refuse
     }
     let mut pass = Pass::new(profile);
     match pass.run(bytes) {
-        Ok(()) => pass.finish(bytes),
+        Ok(()) => {
+            let without = profile.features().difference(WasmFeatures::GC_TYPES.union(WasmFeatures::EXCEPTIONS));
+            pass.facts.heap = Validator::new_with_features(without).validate_all(bytes).is_err();
+            pass.finish(bytes)
+        }
         Err(Stop::Refused(refused)) => Err(refused),
         Err(Stop::Invalid(error)) => Err(name_the_feature(profile, bytes, error)),
     }

@@ -22,4 +22,5 @@ mod nans;
 mod outcomes;
 mod programs;
 mod random;
+mod shipped;
 mod wasi;

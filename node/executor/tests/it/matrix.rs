@@ -2,15 +2,23 @@
 //!
 //! [`jobs`] are real programs and small texts; [`engines`] are every way of running
 //! them: code optimised and not, memories set aside or not, and the portable
-//! interpreter, which stands for another processor. A second test runs all of it in
-//! processes with another time zone, language, folder, home and limits, and once more
-//! while others keep the machine busy.
+//! interpreter, which stands for another processor. Further tests run all of it in
+//! processes with another time zone, language, folder, home and limits, as another
+//! user, from code that another process kept on disk, and while others keep the
+//! machine busy. Large programs of other people are in `shipped`.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use symbolon_executor::{Cancel, Engine, Execution, ExecutorError, Inputs, Outcome, Profile, Tuning};
+use symbolon_content::reference;
+use symbolon_executor::modules::SealKey;
+use symbolon_executor::{
+    Cancel, CompiledModule, CompilerProcess, Engine, Execution, ExecutorError, Inputs, Modules, Outcome, Profile,
+    Tuning,
+};
 use symbolon_primitives::{Level, Limits, Workunit};
 
 /// Every way in which a host may run guests.
@@ -34,8 +42,10 @@ struct Job {
     units: Vec<(Workunit, Inputs)>,
 }
 
+/// Where the programs are: in this crate, or in a copy that another user may read.
 fn here(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+    let root = std::env::var_os("SYMBOLON_MATRIX_ROOT").map(PathBuf::from);
+    root.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")).join(path)
 }
 
 fn unit(max_fuel: u64) -> Workunit {
@@ -93,7 +103,7 @@ fn jobs() -> Vec<Job> {
         units: vec![(unit(10_000_000), Inputs::new()), (unit(20_000), Inputs::new())],
     };
     for name in ["arithmetic", "calls", "memory", "vectors", "exceptions", "nans", "world"] {
-        jobs.push(plain(name, std::fs::read(here(&format!("vectors/{name}.wasm"))).unwrap()));
+        jobs.push(plain(name, std::fs::read(here(&format!("node/executor/vectors/{name}.wasm"))).unwrap()));
     }
     for (name, text) in [
         ("unstable", include_str!("fixtures/unstable.wat")),
@@ -110,8 +120,8 @@ fn jobs() -> Vec<Job> {
     ] {
         jobs.push(plain(name, wat::parse_str(text).unwrap()));
     }
-    built("../../examples/guests", &mut jobs);
-    built("tests/guests", &mut jobs);
+    built("examples/guests", &mut jobs);
+    built("node/executor/tests/guests", &mut jobs);
     let flite = crate::flite::bytes();
     let speech = Workunit {
         args: ["flite", "-voice", "kal", "-f", "in.txt", "-o", "out.wav"].map(str::to_owned).to_vec(),
@@ -119,11 +129,15 @@ fn jobs() -> Vec<Job> {
     };
     let (speech, inputs) = crate::guest::with_inputs(speech, &[("in.txt", b"the same everywhere")]);
     jobs.push(Job { name: "flite".into(), module: flite, units: vec![(speech, inputs)] });
+    let (module, script, words) = crate::shipped::quickjs(&here(crate::shipped::PLACE));
+    let unit = Workunit { args: ["qjs", "--std", "/work.js", "500"].map(str::to_owned).to_vec(), ..unit(1 << 40) };
+    let script = crate::guest::with_inputs(unit, &[("words.txt", words), ("work.js", script)]);
+    jobs.push(Job { name: "quickjs".into(), module, units: vec![script] });
     jobs
 }
 
 /// A run in one line: all that counts, and all that is only told.
-fn line(run: &Result<Execution, ExecutorError>) -> String {
+pub(super) fn line(run: &Result<Execution, ExecutorError>) -> String {
     match run {
         Ok(run) => format!(
             "{} fuel {} root {} time {} memory {}",
@@ -139,9 +153,15 @@ fn line(run: &Result<Execution, ExecutorError>) -> String {
 
 /// Every job on one engine, by name.
 fn lines(engine: &Engine, jobs: &[Job]) -> Vec<String> {
+    let compile = |job: &Job| engine.compile(&job.module).unwrap_or_else(|refused| panic!("{}: {refused}", job.name));
+    lines_of(engine, jobs, compile)
+}
+
+/// The same with modules that come from wherever.
+fn lines_of(engine: &Engine, jobs: &[Job], module: impl Fn(&Job) -> CompiledModule) -> Vec<String> {
     let mut lines = Vec::new();
     for job in jobs {
-        let module = engine.compile(&job.module).unwrap_or_else(|refused| panic!("{}: {refused}", job.name));
+        let module = module(job);
         for (number, (unit, inputs)) in job.units.iter().enumerate() {
             let run = engine.run(&module, unit, inputs, &Cancel::new());
             lines.push(format!("{} {number}: {}", job.name, line(&run)));
@@ -169,44 +189,143 @@ fn w1_every_engine_gives_the_same_root_and_fuel() {
     }
 }
 
-/// What a child process runs: every job on the engine that nodes use.
-#[test]
-fn w1_child() {
-    let lines = lines(crate::guest::engine(), &jobs());
-    if let Some(path) = std::env::var_os("SYMBOLON_MATRIX") {
-        std::fs::write(path, lines.join("\n")).unwrap();
-    }
-    assert!(lines.iter().any(|line| line.starts_with("flite 0: exited with 0 ")));
+/// Modules compiled in processes and kept in a folder, as a node does.
+fn kept(folder: &Path) -> Modules {
+    let process = CompilerProcess::new(PathBuf::from(env!("CARGO_BIN_EXE_symbolon-compile")), Vec::new());
+    Modules::kept(Engine::new(Profile::V1).unwrap(), SealKey::new([7; 32]), folder, 1 << 30, process).unwrap()
 }
 
-/// Runs [`w1_child`] through a shell that changes its surroundings first.
-fn child(change: &str, environment: &[(&str, &str)]) -> String {
+/// What a child process runs: every job on the engine that nodes use. It says first who it is.
+#[test]
+fn w1_child() {
+    let jobs = jobs();
+    let lines = match std::env::var_os("SYMBOLON_MATRIX_KEPT") {
+        None => lines(crate::guest::engine(), &jobs),
+        Some(folder) => {
+            let kept = kept(Path::new(&folder));
+            lines_of(kept.engine(), &jobs, |job| kept.compile(reference(&job.module), &job.module).unwrap())
+        }
+    };
+    assert!(lines.iter().any(|line| line.starts_with("flite 0: exited with 0 ")));
+    if let Some(path) = std::env::var_os("SYMBOLON_MATRIX") {
+        let user = rustix::process::geteuid().as_raw();
+        std::fs::write(path, format!("{user}\n{}", lines.join("\n"))).unwrap();
+    }
+}
+
+/// What a child came to: who it was, and its lines.
+type Told = (u32, String);
+
+/// Runs [`w1_child`], and what it came to.
+fn told(command: &mut Command, folder: &Path) -> Told {
+    let path = folder.join("lines");
+    let output = command.env("SYMBOLON_MATRIX", &path).output();
+    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = [&output.stdout[..], &output.stderr].concat();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&said));
+    let told = std::fs::read_to_string(path).unwrap();
+    let (user, lines) = told.split_once('\n').unwrap();
+    (user.parse().unwrap(), lines.to_owned())
+}
+
+/// Through a shell that changes the child's surroundings first.
+fn child(change: &str, environment: &[(&str, &str)]) -> Told {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("lines");
     let script = format!("{change} exec \"$0\" --exact matrix::w1_child");
     let mut command = Command::new("sh");
-    command.args(["-c", &script]).arg(std::env::current_exe().unwrap()).env("SYMBOLON_MATRIX", &path);
+    command.args(["-c", &script]).arg(std::env::current_exe().unwrap());
     command.envs(environment.iter().copied());
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{change}: {}", String::from_utf8_lossy(&output.stdout));
-    std::fs::read_to_string(path).unwrap()
+    told(&mut command, dir.path())
 }
 
 #[test]
 fn w1_the_surroundings_do_not_show() {
     let expected = child("", &[("TZ", "UTC"), ("LANG", "C"), ("LC_ALL", "C")]);
     let elsewhere = child(
-        "cd /; umask 077; ulimit -n 128; ulimit -c 0; ulimit -s 2048;",
+        "cd /; umask 077; ulimit -n 128; ulimit -c 0; ulimit -s 2048; exec <&-;",
         &[
             ("TZ", "Pacific/Chatham"),
             ("LANG", "tr_TR.UTF-8"),
             ("LC_ALL", "tr_TR.UTF-8"),
             ("HOME", "/nonexistent"),
+            ("USER", "somebody"),
             ("TMPDIR", "/tmp"),
             ("MALLOC_ARENA_MAX", "1"),
+            ("RAYON_NUM_THREADS", "1"),
         ],
     );
     assert_eq!(expected, elsewhere);
+}
+
+/// Copies a folder, readable by all.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), &to).unwrap();
+        }
+    }
+}
+
+/// Nobody of this machine. Root becomes it; others, who may not, become root of a namespace of their own.
+const NOBODY: u32 = 65_534;
+
+#[test]
+fn w1_the_user_does_not_show() {
+    let own = rustix::process::geteuid().as_raw();
+    let expected = lines(crate::guest::engine(), &jobs()).join("\n");
+    // The other may not be let into the folder of this one: it gets a copy of all it needs.
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    for folder in ["node/executor/vectors", "node/executor/tests/guests", "examples/guests"] {
+        copy(&here(folder), &dir.path().join(folder));
+    }
+    let quickjs = dir.path().join(crate::shipped::PLACE).join(crate::shipped::QUICKJS);
+    std::fs::create_dir_all(quickjs.parent().unwrap()).unwrap();
+    std::fs::copy(here(crate::shipped::PLACE).join(crate::shipped::QUICKJS), &quickjs).unwrap();
+    let flite = dir.path().join("flite.wasm");
+    std::fs::write(&flite, crate::flite::bytes()).unwrap();
+    let program = dir.path().join("program");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+
+    let mut command = if own == 0 {
+        let mut command = Command::new(&program);
+        command.uid(NOBODY).gid(NOBODY);
+        command
+    } else {
+        let mut command = Command::new("unshare");
+        command.arg("--map-root-user").arg(&program);
+        command
+    };
+    command.args(["--exact", "matrix::w1_child"]).current_dir(dir.path());
+    command.env_clear().env("SYMBOLON_MATRIX_ROOT", dir.path()).env("SYMBOLON_FLITE", &flite);
+    let (user, found) = told(&mut command, dir.path());
+    assert_eq!(user, if own == 0 { NOBODY } else { 0 });
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn w1_code_that_another_process_kept_gives_the_same() {
+    let jobs = jobs();
+    let expected = lines(crate::guest::engine(), &jobs);
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("modules");
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "matrix::w1_child"]).env("SYMBOLON_MATRIX_KEPT", &folder);
+    let (_, compiled) = told(&mut command, dir.path());
+    assert_eq!(compiled, expected.join("\n"));
+    // Nothing is compiled any more, and a second look finds the same.
+    let kept = kept(&folder);
+    for _ in 0..2 {
+        let found = lines_of(kept.engine(), &jobs, |job| {
+            kept.find(reference(&job.module)).unwrap_or_else(|| panic!("{} is not kept", job.name))
+        });
+        assert_eq!(found, expected);
+    }
 }
 
 #[test]
