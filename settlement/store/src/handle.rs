@@ -325,7 +325,7 @@ mod tests {
             },
             cumulative: Amount::from_u64(total),
             signature: Signature::from_bytes([signature; 64]),
-            order: (channel % 2 == 0).then(|| OrderDigest::from_bytes([signature; 32])),
+            order: channel.is_multiple_of(2).then(|| OrderDigest::from_bytes([signature; 32])),
             created_at: Timestamp(1),
         }
     }
@@ -370,6 +370,8 @@ mod tests {
         assert!(!store.is_read_only());
     }
 
+    type Ask<'a> = &'a dyn Fn(&Transaction<'_>) -> bool;
+
     #[test]
     fn l2_canary_a_list_that_is_refused_in_its_middle_takes_its_group_with_it() {
         let dir = tempfile::tempdir().unwrap();
@@ -380,9 +382,9 @@ mod tests {
             tx.apply(&Write::put("half", [1], [1])).unwrap();
             false
         };
-        let jobs: [(bool, &dyn Fn(&Transaction<'_>) -> bool); 2] = [(true, &one), (true, &half)];
+        let jobs: [(bool, Ask<'_>); 2] = [(true, &one), (true, &half)];
         assert!(matches!(store.group(jobs.into_iter()), Err(StoreError::HalfRefused)));
-        let jobs: [(bool, &dyn Fn(&Transaction<'_>) -> bool); 2] = [(true, &one), (false, &half)];
+        let jobs: [(bool, Ask<'_>); 2] = [(true, &one), (false, &half)];
         store.group(jobs.into_iter()).unwrap();
         assert_eq!(store.view().record("one", &[1]).unwrap(), Some(vec![1]));
         assert_eq!(store.view().record("half", &[1]).unwrap(), None);

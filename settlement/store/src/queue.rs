@@ -17,7 +17,7 @@ const ROOM: usize = 1_024;
 /// The most that are taken at once, and so share one sync.
 pub(crate) const GROUP: usize = 256;
 /// The longest wait for company, however slow the disk is.
-const MOST_PATIENCE: Duration = Duration::from_millis(5);
+const MOST_PATIENCE: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 struct State<T> {
