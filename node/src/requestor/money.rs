@@ -75,8 +75,8 @@ impl Requestor {
         })
     }
 
-    /// The lanes this job uses with a partner: the lowest that are not held by an order which came to nothing, or
-    /// which is another job's. Those are left to run out.
+    /// The lanes this job uses with a partner: the lowest that are not held by an order which came to nothing, which the
+    /// partner did not answer, or which is another job's. Those are left to run out.
     fn lanes_of(&self, provider: Address) -> Vec<u16> {
         let most = self.spec.rules.lanes;
         // A store from a backup may promise on the lanes alone that were looked at.
@@ -84,7 +84,8 @@ impl Requestor {
         let end = if is_restored { self.first_lane.saturating_add(most) } else { u16::MAX };
         let held = |number: &u16| {
             let open = self.channels.get(&(provider, *number)).and_then(|record| record.payer.open_order());
-            open.is_some_and(|order| self.orders.get(&order).is_none_or(super::RunningOrder::is_lost))
+            let is_over = |running: &super::RunningOrder| running.is_lost() || running.missing.contains(&provider);
+            open.is_some_and(|order| self.orders.get(&order).is_none_or(is_over))
         };
         (self.first_lane..end).filter(|number| !held(number)).take(most.into()).collect()
     }
