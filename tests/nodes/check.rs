@@ -288,3 +288,43 @@ pub(crate) fn settlements(world: &World, head: u64) -> Result<BTreeMap<OrderDige
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(totals: &[(u64, u8)]) -> Vouchers {
+        let name = (Address::repeat_byte(1), Royalty::NONE.lane(0), 0);
+        let signature = |byte: u8| Signature::from_bytes([byte; 64]);
+        let rows = totals.iter().map(|(total, byte)| (Amount::from_u64(*total), signature(*byte)));
+        Vouchers::from([(name, rows.collect())])
+    }
+
+    #[test]
+    fn sym_24_canary_each_way_to_break_a_promise_is_found() {
+        let before = held(&[(3, 1), (5, 2)]);
+        for (sound, why) in [
+            (held(&[(3, 1), (5, 2)]), "nothing new"),
+            (held(&[(3, 1), (5, 2), (6, 3)]), "a higher one"),
+            (held(&[(5, 2)]), "an old one is forgotten"),
+        ] {
+            assert_eq!(grown("it", &before, &sound), Ok(()), "{why}");
+        }
+        for (broken, why) in [
+            (Vouchers::new(), "lost a voucher for 5"),
+            (held(&[(3, 1)]), "lost a voucher for 5"),
+            (held(&[(3, 1), (5, 9)]), "two signatures for 5"),
+            (held(&[(3, 1), (4, 4), (5, 2)]), "signed 4 after 5"),
+        ] {
+            let found = grown("it", &before, &broken).unwrap_err();
+            assert!(found.contains(why), "{found}");
+        }
+        let payee = |received| Memory {
+            issued: before.clone(),
+            received: BTreeMap::from([(Address::repeat_byte(1), received)]),
+        };
+        assert_eq!(payee(held(&[(5, 2)])).agree(), Ok(()));
+        assert!(payee(held(&[(5, 9)])).agree().is_err(), "another signature");
+        assert!(payee(held(&[(6, 2)])).agree().is_err(), "more than was signed");
+    }
+}

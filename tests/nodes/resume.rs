@@ -2,10 +2,12 @@
 
 use crate::{
     check::{Memory, adds_up, settlements},
-    world::{Node, PARTS, World, samples, was_killed},
+    world::{Node, PARTS, STAKE, World, order_of, samples, was_killed},
 };
 use serde_json::Value;
 use std::time::{Duration, Instant};
+use symbolon_node::{Candidate, DrawRules, grouping};
+use symbolon_primitives::{Address, Amount, Nonce, keccak256};
 use symbolon_tests::{base_units, ensure_ok, ensure_refused, run, text};
 
 const PROVIDERS: usize = 4;
@@ -64,7 +66,7 @@ fn e2e_sym_23_sym_27_a_job_goes_on_where_it_was_cut_off_and_pays_for_nothing_twi
 
     // Orders are out and nobody pays: their quorums settle.
     let out = dies_after(&mut requestor, "order_out", &["--withhold-vouchers"]);
-    let order = out["order"].as_str().unwrap().to_owned();
+    let order = order_of(&out).unwrap();
     until("the settlement of what was out", SOON, || {
         let head = world.runtime.block_on(world.vault.chain().head()).unwrap();
         settlements(&world, head.number).unwrap().keys().any(|settled| settled.to_string() == order)
@@ -140,4 +142,49 @@ fn e2e_a_job_that_is_given_up_makes_room_for_another() {
     requestor.start();
     let event = requestor.until("begin", SOON, |event| event["event"] == "deposited" || event["event"] == "resumed");
     assert_eq!(event["event"], "deposited");
+}
+
+#[test]
+fn e2e_sym_21_a_provider_that_was_away_for_too_long_gives_its_order_up_and_works_on() {
+    let world = World::new();
+    let mut providers: Vec<Node> = (0..3).map(|number| world.provider(&format!("provider-{number}"))).collect();
+    let mut everybody: Vec<Address> = providers.iter().map(|provider| provider.address).collect();
+    everybody.sort();
+    let stake = Amount::new(STAKE).unwrap();
+    let candidates: Vec<Candidate> =
+        everybody.iter().map(|provider| Candidate { provider: *provider, stake, network_group: None }).collect();
+    // The first provider is to compute both of the first orders.
+    let draws = |word: u32| {
+        let secret = keccak256(&word.to_be_bytes());
+        let rules = DrawRules { redundancy: 2, lanes: 2, grouping: grouping(true), secret };
+        let computes = |number| rules.draw(&candidates, number).unwrap()[..2].contains(&providers[0].address);
+        (computes(0) && computes(1)).then_some(secret)
+    };
+    let secret = Nonce::from_bytes((0..1_000).find_map(draws).unwrap()).to_string();
+    // Its registration, the agreement, and the first order, which it dies upon.
+    providers[0].start_doomed(Some(("PutRecord-Durable", 3)), None);
+    providers[1..].iter_mut().for_each(Node::start);
+    let (mut requestor, wav) = world.requestor("requestor", 3);
+    providers.iter_mut().for_each(Node::until_ready);
+    requestor.start_with(&["--draw-seed", &secret]);
+    assert!(was_killed(providers[0].end_within(SOON)));
+    let open = |node: &Node| {
+        let (data, network) = (text(&node.data), world.network.as_str());
+        let listed = run(&["--json", "channel", "--network", network, "ls", "--data", &data]).unwrap();
+        let said = ensure_ok(&listed).unwrap();
+        let mut channels = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        channels.any(|channel| !channel["open_order"].is_null())
+    };
+    assert!(open(&providers[0]), "it had stored no order");
+    // The reserve takes its place; there are two left for three seats, and the job ends for now.
+    let status = requestor.end_within(SOON);
+    assert_eq!(status.code(), Some(5), "{}", requestor.last_words());
+    providers[0].start();
+    // Long before the settle-by, its lane is free again.
+    until("the giving up", Duration::from_secs(30), || !open(&providers[0]));
+    let log = std::fs::read_to_string(providers[0].data.join("log.txt")).unwrap();
+    assert!(log.contains("given up: its time to commit is over"), "{log}");
+    requestor.start();
+    assert!(requestor.end_within(SOON).success(), "{}", requestor.last_words());
+    assert_eq!(samples(&std::fs::read(wav).unwrap()), world.samples_here());
 }

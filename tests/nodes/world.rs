@@ -278,8 +278,13 @@ impl Node {
     /// The orders that events of a kind name.
     pub(crate) fn orders(&self, kind: &str) -> BTreeSet<String> {
         let of_kind = self.events.iter().filter(|event| event["event"] == kind);
-        of_kind.filter_map(|event| event["order"].as_str().map(str::to_owned)).collect()
+        of_kind.filter_map(order_of).collect()
     }
+}
+
+/// The order an event names, as orders print.
+pub(crate) fn order_of(event: &Value) -> Option<String> {
+    Some(event["order"].as_str()?.trim_start_matches("0x").to_owned())
 }
 
 impl Drop for Node {

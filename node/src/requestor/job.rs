@@ -311,6 +311,8 @@ impl Requestor {
         let orders: Vec<OrderDigest> = self.orders.keys().copied().collect();
         for order in orders {
             self.feed(order, VerdictInput::Resume).await?;
+            let missing = self.orders.get(&order).map(|running| running.missing.clone());
+            self.ask_to_give_up(order, missing.unwrap_or_default());
             self.look_again(order)?;
         }
         Ok(())

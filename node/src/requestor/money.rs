@@ -96,14 +96,15 @@ impl Requestor {
         })
     }
 
-    /// The lanes this job uses with a partner: the lowest that are not held by an order which came to nothing, or
-    /// which is another job's. Those are left to run out.
+    /// The lanes this job uses with a partner: the lowest that are not held by an order which came to nothing, which the
+    /// partner did not answer, or which is another job's. Those are left to run out.
     fn lanes_of(&self, provider: Address) -> Vec<u16> {
         let most = self.spec.rules.lanes;
         let held = |number: &u16| {
             let Some(record) = self.channels.get(&(provider, *number)) else { return false };
-            let lost = |order| self.orders.get(&order).is_none_or(super::RunningOrder::is_lost);
-            record.payer.halted().is_some() || record.payer.open_order().is_some_and(lost)
+            let is_over = |running: &super::RunningOrder| running.is_lost() || running.missing.contains(&provider);
+            let open = record.payer.open_order();
+            record.payer.halted().is_some() || open.is_some_and(|order| self.orders.get(&order).is_none_or(is_over))
         };
         self.clear.clone().filter(|number| !held(number)).take(most.into()).collect()
     }

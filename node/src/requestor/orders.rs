@@ -539,7 +539,7 @@ impl Requestor {
     }
 
     /// Asks for a signed word that nothing will be asked for an order. Whoever works on it refuses.
-    fn ask_to_give_up(&self, order: OrderDigest, providers: impl IntoIterator<Item = Address>) {
+    pub(super) fn ask_to_give_up(&self, order: OrderDigest, providers: impl IntoIterator<Item = Address>) {
         for provider in providers {
             let Some(partner) = self.partners.get(&provider).filter(|_| self.holds_lane(order, provider)) else {
                 continue;
