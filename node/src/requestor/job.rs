@@ -137,14 +137,12 @@ impl JobRecord {
     pub(super) fn earlier(&self, store: &StoreHandle) -> Result<Option<Self>, JobError> {
         let Identity { domain, payer, .. } = self.identity;
         let ours = |job: &Self| job.identity.domain == domain && job.identity.payer == payer;
-        for job in snapshot::all::<Self>(store)?.into_iter().filter(ours) {
-            if job.identity == self.identity {
-                return Ok(Some(job));
-            }
-            let differences = job.identity.differences(&self.identity);
-            return Err(JobError::Unfinished { job: job.id, command: job.command, differences });
+        let Some(job) = snapshot::all::<Self>(store)?.into_iter().find(ours) else { return Ok(None) };
+        if job.identity == self.identity {
+            return Ok(Some(job));
         }
-        Ok(None)
+        let differences = job.identity.differences(&self.identity);
+        Err(JobError::Unfinished { job: job.id, command: job.command, differences })
     }
 
     pub(super) const fn id(&self) -> JobId {
