@@ -55,7 +55,7 @@ fn read<T: Snapshot>(view: &View<'_>, bytes: &[u8]) -> Result<T, NodeError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
     use crate::{provider::ChannelRecord, requestor::PayerRecord};
     use symbolon_channel::{ChannelTerms, Effect, Hosting, Payee, PayeeInput, Payer, PayerInput, View as Seen};
