@@ -1,7 +1,8 @@
 //! What a provider's folder could collect: the plan of its claims and settlements, and what would be sent for it.
 //!
 //! For a look at a running node's folder (the dry run), and for claiming while no node runs. The plan is the one a
-//! running provider makes of its vouchers.
+//! running provider makes of its vouchers as long as their jobs go on: that a job is over, or its requestor silent, is
+//! in no folder.
 
 use crate::{
     context::{NodeError, now},

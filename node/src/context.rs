@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use symbolon_executor::{CompilerProcess, Engine, Modules, Profile, modules::SealKey};
+use symbolon_executor::{CompilerProcess, Engine, Modules, Profile, Tuning, modules::SealKey};
 use symbolon_net::{Client, Config, EventReceiver, Identity, Multiaddr, Network};
 use symbolon_primitives::{B256, Domain, Key, Timestamp, keccak256};
 use symbolon_settlement::{ChainError, IntentKind, TxConfig, TxError, TxHandle, TxManager, VaultView};
@@ -26,6 +26,8 @@ pub(crate) const LONGEST_REQUEST: Duration = Duration::from_secs(120);
 const MODULE_CACHE_BYTES: u64 = 2 << 30;
 /// Memory set aside for all guests together.
 pub(crate) const GUEST_MEMORY_BYTES: u64 = 4 << 30;
+/// The most guests whose place is kept ready: each takes 33 GiB of address space, and no memory until it runs.
+const MOST_PLACES: usize = 128;
 
 /// Why a node cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -144,7 +146,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Opens the folder, checks the executor and starts the network.
+    /// Opens the folder, checks the executor and starts the network. `runs` guests at most run at once.
     ///
     /// # Errors
     /// [`NodeError`] naming the part that does not start.
@@ -155,6 +157,7 @@ impl Context {
         vault: VaultView,
         tx_config: TxConfig,
         events: Events,
+        runs: usize,
     ) -> Result<(Arc<Self>, EventReceiver), NodeError> {
         let store = match &config.witness {
             None => StoreHandle::open(config.data.clone()).await?,
@@ -162,7 +165,7 @@ impl Context {
                 StoreHandle::open_watched(config.data.clone(), StoreOptions::default(), Arc::clone(witness)).await?
             }
         };
-        let engine = engine()?;
+        let engine = engine_for(runs)?;
         let content = open_content(&config.data)?;
         let modules = open_modules(config, &key, &engine)?;
         let net = Config {
@@ -240,7 +243,21 @@ fn open_modules(config: &NodeConfig, key: &Key, engine: &Engine) -> Result<Modul
 /// # Errors
 /// [`NodeError::Profile`] when this machine does not give the profile's numbers.
 pub fn engine() -> Result<Engine, NodeError> {
-    let engine = Engine::with_memory_budget(Profile::V1, GUEST_MEMORY_BYTES)?;
+    engine_for(0)
+}
+
+/// The same for a node that runs so many guests at once: their places are kept ready. More than are kept, or a machine
+/// that has no address space for them, and each run asks the host for its own, which only takes longer.
+fn engine_for(runs: usize) -> Result<Engine, NodeError> {
+    let pool = u32::try_from(runs).ok().filter(|_| runs <= MOST_PLACES).unwrap_or(0);
+    let tuned = |pool| Engine::tuned(Profile::V1, GUEST_MEMORY_BYTES, Tuning { pool, ..Tuning::default() });
+    let engine = match tuned(pool) {
+        Err(error) if pool > 0 => {
+            tracing::warn!(%error, pool, "no places of guests are kept ready");
+            tuned(0)?
+        }
+        engine => engine?,
+    };
     engine.self_check()?;
     Ok(engine)
 }

@@ -264,7 +264,7 @@ impl Watchtower {
         tx_config: TxConfig,
         events: Events,
     ) -> Result<(Self, EventReceiver), NodeError> {
-        let (context, net) = Context::start(&config.node, key, identity, vault, tx_config, events).await?;
+        let (context, net) = Context::start(&config.node, key, identity, vault, tx_config, events, 0).await?;
         let stored: Vec<Kept> = snapshot::all(&context.store)?;
         let (reports, incoming) = mpsc::channel(REPORTS);
         let mut tower = Self {

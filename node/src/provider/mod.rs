@@ -157,7 +157,8 @@ impl Provider {
         events: Events,
     ) -> Result<(Self, EventReceiver), NodeError> {
         let peer_signature = identity.sign(&crate::registry::statement(vault.domain(), key.address()));
-        let (context, net) = Context::start(&config.node, key, identity, vault, tx_config, events).await?;
+        let (context, net) =
+            Context::start(&config.node, key, identity, vault, tx_config, events, config.cores.max(1)).await?;
         let stored = |record: OrderRecord| (record.digest(), record);
         let orders: BTreeMap<_, _> = snapshot::all(&context.store)?.into_iter().map(stored).collect();
         let agreements: Vec<AgreementRecord> = snapshot::all(&context.store)?;

@@ -273,7 +273,7 @@ impl Requestor {
         events: Events,
         spec: JobSpec,
     ) -> Result<(Vec<UnitOutput>, JobReport), JobError> {
-        let (context, mut net) = Context::start(&config, key, identity, vault, tx_config, events).await?;
+        let (context, mut net) = Context::start(&config, key, identity, vault, tx_config, events, 0).await?;
         let done = Self::job(&context, &mut net, spec).await;
         context.client.shutdown().await;
         context.store.clone().close().await;

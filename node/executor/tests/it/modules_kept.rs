@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use symbolon_content::reference;
 use symbolon_executor::{
-    Cancel, CompiledModule, CompilerProcess, Engine, Execution, Inputs, Modules, Outcome, Profile, Refused,
-    modules::SealKey,
+    Cancel, CompiledModule, CompilerProcess, Engine, Execution, ExecutorError, Inputs, Modules, Outcome, Profile,
+    Refused, Tuning, modules::SealKey,
 };
 use symbolon_primitives::{Level, Limits, Workunit};
 
@@ -62,6 +62,58 @@ fn w6_a_module_compiled_in_a_process_gives_the_same_result_also_after_a_restart(
     for other in [compiled, kept] {
         assert_eq!((other.result_root(), other.fuel), (plain.result_root(), plain.fuel));
     }
+}
+
+/// What a node does: code from the compiler process, which has no pool, and code that a node without one kept.
+#[test]
+fn w6_a_pool_runs_code_that_was_compiled_without_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let pooled = || {
+        let engine = Engine::tuned(Profile::V1, u64::MAX, Tuning { pool: 1, ..Tuning::default() }).unwrap();
+        Modules::kept(engine, SealKey::new([1; 32]), dir.path(), 1 << 30, process()).unwrap()
+    };
+    let throws = "(module (tag $t) (memory 1) (export \"memory\" (memory 0)) (func (export \"_start\") \
+                  (block $h (try_table (catch $t $h) (throw $t)))))";
+    for wat in [SUM, throws] {
+        let wasm = wat::parse_str(wat).unwrap();
+        let name = reference(&wasm);
+        let here = Modules::here(Engine::new(Profile::V1).unwrap());
+        let plain = ran(&here, &here.compile(name, &wasm).unwrap(), &wasm);
+        let fresh = pooled();
+        let compiled = ran(&fresh, &fresh.compile(name, &wasm).unwrap(), &wasm);
+        let later = pooled();
+        let kept = ran(&later, &later.find(name).unwrap(), &wasm);
+        let unpooled = modules(dir.path(), 1, process());
+        let other = ran(&unpooled, &unpooled.find(name).unwrap(), &wasm);
+        for run in [compiled, kept, other] {
+            assert_eq!((run.result_root(), run.fuel), (plain.result_root(), plain.fuel));
+        }
+    }
+}
+
+#[test]
+fn w6_a_run_beyond_the_pool_has_no_outcome_and_those_after_it_do() {
+    let engine = Engine::tuned(Profile::V1, u64::MAX, Tuning { pool: 1, ..Tuning::default() }).unwrap();
+    let endless = wat::parse_str("(module (func (export \"_start\") (loop $l (br $l))))").unwrap();
+    let sum = wat::parse_str(SUM).unwrap();
+    let (looping, summing) = (engine.compile(&endless).unwrap(), engine.compile(&sum).unwrap());
+    let long = Workunit { max_fuel: 1 << 46, ..unit(&endless) };
+    let run = || engine.run(&summing, &unit(&sum), &Inputs::new(), &Cancel::new());
+    let cancel = Cancel::after(Duration::from_secs(60));
+    std::thread::scope(|scope| {
+        let busy = scope.spawn(|| engine.run(&looping, &long, &Inputs::new(), &cancel));
+        // Until the other has its place.
+        let refused = loop {
+            match run() {
+                Ok(_) if !busy.is_finished() => std::thread::yield_now(),
+                end => break end,
+            }
+        };
+        cancel.cancel();
+        assert!(matches!(refused, Err(ExecutorError::PoolTaken)), "{refused:?}");
+        assert!(matches!(busy.join().unwrap(), Err(ExecutorError::Cancelled)));
+    });
+    assert_eq!(run().unwrap().outcome, Outcome::Exited { code: 45 });
 }
 
 #[test]
