@@ -257,9 +257,11 @@ fn w1_the_surroundings_do_not_show() {
     assert_eq!(expected, elsewhere);
 }
 
-/// Copies a folder, readable by all.
+/// Copies a folder, readable by all whatever this user's mask.
 fn copy(from: &Path, to: &Path) {
+    let let_all = |path: &Path| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     std::fs::create_dir_all(to).unwrap();
+    let_all(to);
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let to = to.join(entry.file_name());
@@ -267,6 +269,7 @@ fn copy(from: &Path, to: &Path) {
             copy(&entry.path(), &to);
         } else {
             std::fs::copy(entry.path(), &to).unwrap();
+            let_all(&to);
         }
     }
 }
@@ -297,6 +300,12 @@ fn w1_the_user_does_not_show() {
         command.uid(NOBODY).gid(NOBODY);
         command
     } else {
+        let able = Command::new("unshare").args(["--map-root-user", "true"]).status();
+        assert!(
+            able.is_ok_and(|status| status.success()),
+            "being another user takes root, or unshare (util-linux) and user namespaces: \
+             sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0"
+        );
         let mut command = Command::new("unshare");
         command.arg("--map-root-user").arg(&program);
         command
