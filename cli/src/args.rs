@@ -66,9 +66,6 @@ pub(crate) struct ClaimArgs {
     /// The most of a claim that may go into its gas, such as 0.05 or 5%; needs --ether-price to mean anything
     #[arg(long, value_name = "RATIO", default_value = "5%", value_parser = crate::output::parse_ratio)]
     pub(crate) max_fee_ratio: u16,
-    /// The same once a job is over or its requestor is silent, where that is more
-    #[arg(long, value_name = "RATIO", default_value = "20%", value_parser = crate::output::parse_ratio)]
-    pub(crate) max_fee_ratio_at_end: u16,
     /// What one ether is worth in tokens, for weighing claims against their gas
     #[arg(long, value_name = "TOKENS", default_value = "0", value_parser = crate::output::parse_tokens)]
     pub(crate) ether_price: Amount,
@@ -253,7 +250,7 @@ pub(crate) enum DevnetCommand {
 pub(crate) enum ProviderCommand {
     /// Stake, register, and work until stopped
     #[command(
-        after_help = "Example, claiming when gas takes at most 2% and spending at most 0.05 ether a day on it:\n  symbolon provider run --rate 0.05 --ether-price 2500 --max-fee-ratio 2% --max-day-fee 0.05\n\nsymbolon channel claim --dry-run with the same flags shows what it would claim now, and why."
+        after_help = "Example, claiming when gas takes at most 2% and spending at most 0.05 ether a day on it:\n  symbolon provider run --rate 0.05 --ether-price 2500 --max-fee-ratio 2% --max-day-fee 0.05\n\nsymbolon channel claim --dry-run with the same --claim-at, --ether-price and --max-fee-ratio shows what it would\nclaim now of jobs that go on, and why."
     )]
     Run(ProviderArgs),
 }
@@ -285,6 +282,9 @@ pub(crate) struct ProviderArgs {
     pub(crate) claim_at: Amount,
     #[command(flatten)]
     pub(crate) claims: ClaimArgs,
+    /// The same as --max-fee-ratio once a job is over or its requestor is silent, where that is more
+    #[arg(long, value_name = "RATIO", default_value = "20%", value_parser = crate::output::parse_ratio, help_heading = "When to claim")]
+    pub(crate) max_fee_ratio_at_end: u16,
     #[command(flatten)]
     pub(crate) fees: FeeArgs,
     /// The most of the price that may go to the author of the code, in basis points
@@ -399,9 +399,15 @@ pub(crate) enum JobCommand {
     /// Go on with the unfinished job, in the folder it was begun in
     Resume,
     /// Forget an unfinished job, so that another one can begin
+    #[command(
+        after_help = "What was paid for and not fetched is not asked for any more; what was earmarked comes back with `symbolon\nchannel release` after its expiry. `symbolon job ls` shows how many orders are out."
+    )]
     Drop {
-        /// Which; the unfinished one when absent
+        /// Which; the unfinished one when absent, if it is the only one
         job: Option<symbolon_node::JobId>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -422,9 +428,9 @@ pub(crate) enum ChannelCommand {
         #[command(flatten)]
         fees: FeeArgs,
     },
-    /// Claim what this data folder holds and is worth its gas, as a running provider does by itself
+    /// Claim what this data folder holds and is worth its gas, as a running provider does by itself while a job goes on
     #[command(
-        after_help = "With --dry-run nothing is sent and a node may be running: it prints what would be sent, what would not, and why.\n\nExamples:\n  symbolon channel claim --dry-run --ether-price 2500 --max-fee-ratio 2%\n  symbolon channel claim --max-tx-fee 0.1"
+        after_help = "With --dry-run nothing is sent and a node may be running: it prints what would be sent, what would not, and why.\nWithout --ether-price nobody can weigh a claim against its gas: everything is claimed, whatever it costs.\n\nExamples:\n  symbolon channel claim --dry-run --ether-price 2500 --max-fee-ratio 2%\n  symbolon channel claim --ether-price 2500 --max-tx-fee 0.1"
     )]
     Claim {
         /// Print what would be sent and why, and send nothing
@@ -471,7 +477,7 @@ pub(crate) enum TxCommand {
     },
     /// Put a transaction without effect in the place of one under way
     #[command(
-        after_help = "Whichever of the two is mined counts. What is cancelled is not done again by itself.\n\nExample:\n  symbolon tx cancel 0x1234… --max-gas-price 900"
+        after_help = "Whichever of the two is mined counts. What is cancelled is not done again by itself. Others are left alone.\n\nExample:\n  symbolon tx cancel 0x1234… --max-gas-price 900"
     )]
     Cancel {
         /// The intent, as symbolon tx ls names it; its beginning is enough
@@ -629,7 +635,7 @@ pub(crate) struct ExecArgs {
     pub(crate) report: Option<PathBuf>,
     /// The WebAssembly module
     pub(crate) module: PathBuf,
-    /// The guest's arguments: everything behind the module, with or without -- between
+    /// The guest's arguments: from the first word on that is no option of symbolon's own, or everything behind --
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) args: Vec<String>,
 }

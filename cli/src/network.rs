@@ -87,14 +87,17 @@ impl NetworkFile {
     }
 
     /// As [`NetworkFile::connect`], or by the word of one endpoint where they come to no quorum: good enough for
-    /// collecting, and for nothing else.
-    pub(crate) async fn connect_to_collect(&self) -> Result<VaultView, Failure> {
+    /// collecting, and for nothing else. With it the chain by their quorum all the same, for whatever else is done.
+    pub(crate) async fn connect_to_collect(&self) -> Result<(VaultView, ChainView), Failure> {
         if let Ok(vault) = self.connect().await {
-            return Ok(vault);
+            let chain = vault.chain().clone();
+            return Ok((vault, chain));
         }
-        let view = ChainView::connect_any(&self.chain_config()).await.map_err(chain_failure)?.for_collecting();
+        let chain = ChainView::connect_any(&self.chain_config()).await.map_err(chain_failure)?;
+        let view = chain.for_collecting();
         let head = view.head().await.map_err(chain_failure)?;
-        view.vault(self.vault, self.token, &head).await.map_err(chain_failure)
+        let vault = view.vault(self.vault, self.token, &head).await.map_err(chain_failure)?;
+        Ok((vault, chain))
     }
 
     /// Connects and checks the vault.

@@ -277,11 +277,17 @@ pub struct JournalledTx {
     pub max_fee_per_gas: Option<u128>,
     /// The most the newest can cost, in wei.
     pub worst_wei: Option<u128>,
-    /// Whether the newest is the one without effect that takes its place.
-    pub cancelling: bool,
+    /// Those of them without effect, which take its place.
+    pub cancels: Vec<B256>,
 }
 
 impl JournalledTx {
+    /// Whether it is being cancelled.
+    #[must_use]
+    pub fn is_cancelling(&self) -> bool {
+        self.hashes.last().is_some_and(|newest| self.cancels.contains(newest))
+    }
+
     /// An intent as the journal has it.
     #[must_use]
     pub fn of(stored: &TxIntent) -> Self {
@@ -296,7 +302,12 @@ impl JournalledTx {
             hashes: stored.attempts.iter().map(|attempt| attempt.hash).collect(),
             max_fee_per_gas: cost.map(|(fee, _)| fee),
             worst_wei: cost.map(|(_, worst)| worst),
-            cancelling: last.is_some_and(|attempt| pilot::is_cancelling(attempt, stored.plan.sender)),
+            cancels: stored
+                .attempts
+                .iter()
+                .filter(|attempt| pilot::is_cancelling(attempt, stored.plan.sender))
+                .map(|attempt| attempt.hash)
+                .collect(),
         }
     }
 }
@@ -401,7 +412,7 @@ impl TxManager {
                 shared.launch(id, intent, Vec::new(), journalled, &mut unjournalled).await?
             }
         };
-        Ok(self.fly(flight))
+        Ok(self.fly(flight, false))
     }
 
     /// Submits each of a list in order, without waiting for any to be mined.
@@ -456,7 +467,8 @@ impl TxManager {
     /// of nothing to the sender, under its nonce, at a higher fee. Whichever of
     /// the two is mined counts: the handle then tells [`TxError::Cancelled`], or
     /// that it happened after all. One that was never sent, or whose nonce went
-    /// to another transaction for good, is over at once.
+    /// to another transaction for good, is over at once. One of an earlier run
+    /// need not be resumed before, which would send it once more.
     ///
     /// # Errors
     /// [`TxError::NotUnderWay`] when there is nothing to cancel,
@@ -469,6 +481,13 @@ impl TxManager {
             return Ok(TxHandle { id, outcome: live.outcome.clone() });
         }
         match shared.store.read(|view| view.tx(id))? {
+            // Of an earlier run: not sent again, only replaced.
+            Some(stored) if stored.state == TxState::Sent => {
+                let intent = intent_of(&stored).ok_or(TxError::BadJournal { id })?;
+                let nonce = stored.nonce.ok_or(TxError::BadJournal { id })?;
+                let handle = self.fly(Flight::new(id, intent, nonce, stored.attempts, true), true);
+                Ok(handle)
+            }
             Some(stored) if stored.state == TxState::Planned => {
                 // Nothing of it ever left, or nothing that left can be mined any more.
                 if let Some(last) = stored.attempts.last()
@@ -484,10 +503,10 @@ impl TxManager {
         }
     }
 
-    fn fly(&self, flight: Flight) -> TxHandle {
+    fn fly(&self, flight: Flight, cancelled: bool) -> TxHandle {
         let id = flight.id;
         let (publish, outcome) = watch::channel(None);
-        let (cancel, seen) = (Arc::default(), Arc::new(Mutex::new(flight.pending())));
+        let (cancel, seen) = (Arc::new(AtomicBool::new(cancelled)), Arc::new(Mutex::new(flight.pending())));
         let live = Live { outcome: outcome.clone(), cancel: Arc::clone(&cancel), seen: Arc::clone(&seen) };
         lock(&self.shared.live).insert(id, live);
         let shared = Arc::clone(&self.shared);

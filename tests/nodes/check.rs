@@ -7,7 +7,7 @@ use symbolon_contracts::vault::VaultEvents;
 use symbolon_node::{OrderEntry, OrderState, Stands, known_orders};
 use symbolon_primitives::{Address, Amount, Epoch, Lane, OrderDigest, Royalty, Signature};
 use symbolon_settlement::{EventFilter, amounts_of_words};
-use symbolon_store::{Direction, Look, TxState, VoucherKey, VoucherRow};
+use symbolon_store::{Direction, Look, StoreError, TxState, VoucherKey, VoucherRow};
 
 /// Lanes looked at: those of a job, and those taken in place of lanes that lost orders hold.
 pub(crate) const LANES: u16 = 16;
@@ -93,10 +93,22 @@ fn grown(who: &str, before: &Vouchers, now: &Vouchers) -> Result<(), Broken> {
     Ok(())
 }
 
+/// A dead node's store; none only if it died before it had a whole one.
+fn look_at(node: &Node) -> Result<Option<Look>, Broken> {
+    match Look::open(&node.data) {
+        Ok(look) => Ok(Some(look)),
+        Err(StoreError::Folder { .. } | StoreError::SchemaTooOld { .. }) => Ok(None),
+        Err(error) => Err(format!("the store of {}: {error}", node.name)),
+    }
+}
+
 impl Memory {
     /// Looks at a requestor's folder.
     pub(crate) fn of_requestor(&mut self, node: &Node) -> Result<(), Broken> {
-        let Ok(look) = Look::open(&node.data) else { return Ok(()) };
+        let Some(look) = look_at(node)? else {
+            hold!(self.issued.is_empty(), "the store of {} is gone", node.name);
+            return Ok(());
+        };
         let now = rows(&look, Direction::Issued, node.address)?;
         grown(&node.name, &self.issued, &now)?;
         self.issued = now;
@@ -105,7 +117,11 @@ impl Memory {
 
     /// Looks at a provider's folder: what it said it holds, it holds.
     pub(crate) fn of_provider(&mut self, node: &Node, requestor: Address) -> Result<(), Broken> {
-        let Ok(look) = Look::open(&node.data) else { return Ok(()) };
+        let Some(look) = look_at(node)? else {
+            let had = self.received.get(&node.address).is_some_and(|held| !held.is_empty());
+            hold!(!had, "the store of {} is gone", node.name);
+            return Ok(());
+        };
         let now = rows(&look, Direction::Received, requestor)?;
         grown(&node.name, self.received.entry(node.address).or_default(), &now)?;
         hold!(now.keys().all(|(payee, ..)| *payee == node.address), "a voucher for somebody else");
@@ -133,7 +149,7 @@ impl Memory {
 }
 
 fn orders(world: &World, node: &Node) -> Result<Vec<OrderEntry>, Broken> {
-    let Ok(look) = Look::open(&node.data) else { return Ok(Vec::new()) };
+    let Some(look) = look_at(node)? else { return Ok(Vec::new()) };
     known_orders(&look.view(), &world.domain).map_err(|error| format!("the orders of {}: {error}", node.name))
 }
 

@@ -133,11 +133,13 @@ fn e2e_a_job_that_is_given_up_makes_room_for_another() {
     let said = requestor.last_words();
     assert!(said.contains("hint: go on with it: symbolon flite"), "{said}");
     let (data, network) = (text(&requestor.data), world.network.clone());
-    let drop = || run(&["job", "--network", &network, "drop", "--data", &data]).unwrap();
-    let dropped = drop();
+    let drop = |more: &[&str]| run(&[&["job", "--network", &network, "drop", "--data", &data], more].concat()).unwrap();
+    // With orders out somebody has to say so.
+    ensure_refused(&drop(&[]), 3, "somebody has to say yes to this").unwrap();
+    let dropped = drop(&["--yes"]);
     ensure_ok(&dropped).unwrap();
     assert!(String::from_utf8_lossy(&dropped.stderr).contains("is given up"));
-    ensure_refused(&drop(), 3, "no such job").unwrap();
+    ensure_refused(&drop(&["--yes"]), 3, "no such job").unwrap();
     // The same command begins anew: nothing of the old one is taken up.
     requestor.start();
     let event = requestor.until("begin", SOON, |event| event["event"] == "deposited" || event["event"] == "resumed");

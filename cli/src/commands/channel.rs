@@ -15,9 +15,12 @@ use std::{
 use symbolon_node::{
     Collection, Conflict, Finder, FoundChannel, Halt, KnownChannel, Role, StaysHalted, Timing, holdings, known_channels,
 };
-use symbolon_primitives::{Address, Amount, Lane, Signature, Signer, Timestamp};
+use symbolon_primitives::{Address, Amount, B256, Lane, Signature, Signer, Timestamp};
 use symbolon_settlement::{Call, Claim, ClaimPolicy, Depth, Entry, JournalledTx, TxManager, VaultView, Wait, Why, ops};
 use symbolon_store::{Look, StoreError, StoreHandle, TxIntent};
+
+/// What to do about what cannot be.
+const REPORT: &str = "this is a mistake of this program: symbolon receipt export keeps what it was about";
 
 /// Runs what of `symbolon channel` does more than look at the ledger.
 pub(crate) async fn run(network: &NetworkFile, command: ChannelCommand, global: &Global) -> Result<(), Failure> {
@@ -26,7 +29,8 @@ pub(crate) async fn run(network: &NetworkFile, command: ChannelCommand, global: 
         ChannelCommand::Release { fees } => {
             let key = keys::open(&global.data, &global.password)?;
             let vault = network.connect().await?;
-            let (txs, store) = super::vault::manager(&vault, key.clone(), global, network.tx_config(&fees)).await?;
+            let (txs, store) =
+                super::vault::manager(vault.chain(), key.clone(), global, network.tx_config(&fees)).await?;
             let done = release(&vault, &txs, &store, network.deployed_at, key.address(), global.json).await;
             store.close().await;
             done
@@ -49,7 +53,7 @@ pub(crate) fn policy(args: &ClaimArgs, claim_at: Amount, timing: &Timing) -> Cla
     ClaimPolicy {
         min_value: claim_at,
         max_fee_bps: args.max_fee_ratio,
-        max_fee_bps_at_end: args.max_fee_ratio_at_end,
+        max_fee_bps_at_end: args.max_fee_ratio,
         before_expiry_margin_secs: timing.margin_secs.into(),
         ..ClaimPolicy::default()
     }
@@ -83,7 +87,7 @@ async fn dry_claim(
     global: &Global,
 ) -> Result<(), Failure> {
     let me = keys::open(&global.data, &global.password)?.address();
-    let vault = network.connect_to_collect().await?;
+    let (vault, _) = network.connect_to_collect().await?;
     let (held, open) = {
         let look = Look::open(&global.data).map_err(store_failure)?;
         let view = look.view();
@@ -93,7 +97,7 @@ async fn dry_claim(
     let waiting = waiting(&vault, &open).await;
     let found = held.plan(&vault, ether_price, policy, waiting).await.map_err(chain_failure)?;
     for claim in &found.plan.claims {
-        show_claim(claim, "would ", None, global.json);
+        show_claim(claim, "would ", None, is_weighed(&found), global.json);
     }
     show_rest(&found, global.json);
     Ok(())
@@ -107,9 +111,9 @@ async fn claim(
     global: &Global,
 ) -> Result<(), Failure> {
     let key = keys::open(&global.data, &global.password)?;
-    let vault = network.connect_to_collect().await?;
+    let (vault, chain) = network.connect_to_collect().await?;
     let (txs, store) =
-        super::vault::manager(&vault, key.clone(), global, network.tx_config(fees)).await.map_err(|failure| {
+        super::vault::manager(&chain, key.clone(), global, network.tx_config(fees)).await.map_err(|failure| {
             Failure {
                 hint: Some("a running provider claims by itself; --dry-run shows what it would send".to_owned()),
                 ..failure
@@ -120,25 +124,48 @@ async fn claim(
         let open = store.read(|view| view.open_txs(vault.chain().chain_id(), key.address())).map_err(store_failure)?;
         let waiting = waiting(&vault, &open).await;
         let found = held.plan(&vault, ether_price, policy, waiting).await.map_err(chain_failure)?;
+        if !is_weighed(&found) && !found.plan.claims.is_empty() {
+            note("warning: without --ether-price nothing is weighed against its gas: all of it is claimed");
+        }
+        // All are sent before any is waited for: a settlement's time may be nearly over, and no failure keeps others.
+        let mut sent = Vec::with_capacity(found.plan.claims.len());
         for claim in &found.plan.claims {
-            let Some(intent) = held.intent(vault.address(), claim) else { continue };
-            let receipt = txs.run(intent).await.map_err(|error| tx_failure(&error))?;
-            show_claim(claim, "", Some(receipt.hash), global.json);
+            let intent = held.intent(vault.address(), claim);
+            let intent = intent.ok_or_else(|| Failure::input("a stored quorum makes no settlement").hint(REPORT));
+            sent.push(match intent {
+                Ok(intent) => txs.submit(intent).await.map_err(|error| tx_failure(&error)),
+                Err(failure) => Err(failure),
+            });
+        }
+        let mut failed = None;
+        for (claim, sent) in found.plan.claims.iter().zip(sent) {
+            let mined = match sent {
+                Ok(handle) => handle.wait().await.map_err(|error| tx_failure(&error)),
+                Err(failure) => Err(failure),
+            };
+            match mined {
+                Ok(receipt) => show_claim(claim, "", Some(receipt.hash), is_weighed(&found), global.json),
+                Err(failure) => {
+                    note(&format!("not collected: {} tokens: {}", tokens(claim.value.get()), failure.message));
+                    failed = failed.or(Some(failure));
+                }
+            }
         }
         show_rest(&found, global.json);
-        Ok(())
+        failed.map_or(Ok(()), Err)
     };
     let done = done.await;
     store.close().await;
     done
 }
 
-const fn why(why: Why) -> &'static str {
+const fn why(why: Why, weighed: bool) -> &'static str {
     match why {
         Why::Expiring => "it is about to expire",
         Why::JobOver => "its job is over",
         Why::Silent => "its requestor is silent",
-        Why::Worth => "it is worth its gas",
+        Why::Worth if weighed => "it is worth its gas",
+        Why::Worth => "it has something to collect",
     }
 }
 
@@ -172,28 +199,34 @@ fn place<R>(entry: &Entry<R>) -> String {
     format!("{}, lane {}{order}: {} tokens", entry.place.payer, entry.place.lane.number16(), tokens(entry.value.get()))
 }
 
+/// Whether it is known what gas costs in tokens.
+fn is_weighed(found: &Collection) -> bool {
+    !found.market.gas.base_per_ether.is_zero()
+}
+
 /// One transaction, sent or not, with a reason for each of its entries.
-fn show_claim(claim: &Claim, would: &str, sent: Option<symbolon_primitives::B256>, as_json: bool) {
+fn show_claim(claim: &Claim, would: &str, sent: Option<B256>, weighed: bool, as_json: bool) {
     let action = match claim.call {
         Call::Claim(_) => "claim",
         Call::Settle(_) => "settle",
     };
     if as_json {
         return json(&serde_json::json!({
-            "action": action, "value": claim.value, "gas": claim.gas, "fee": claim.fee, "why": claim.why,
+            "action": action, "value": claim.value, "gas": claim.gas, "fee": weighed.then_some(claim.fee), "why": claim.why,
             "entries": claim.entries.iter().map(entry_json).collect::<Vec<_>>(), "transaction": sent,
         }));
     }
+    // That it is worth its gas nobody knows then.
+    let cost = if weighed { format!(", which costs {}", tokens(claim.fee.get())) } else { ", not weighed".to_owned() };
     line(&format!(
-        "{would}{action} {} tokens for at most {} gas, which costs {}: {}{}",
+        "{would}{action} {} tokens for at most {} gas{cost}: {}{}",
         tokens(claim.value.get()),
         claim.gas,
-        tokens(claim.fee.get()),
-        why(claim.why),
+        why(claim.why, weighed),
         sent.map_or_else(String::new, |hash| format!(", in {hash}")),
     ));
     for entry in &claim.entries {
-        line(&format!("  {}: {}", place(entry), why(entry.reason)));
+        line(&format!("  {}: {}", place(entry), why(entry.reason, weighed)));
     }
 }
 
@@ -217,7 +250,7 @@ fn show_rest(found: &Collection, as_json: bool) {
             plan.waiting.len(),
             gwei(market.gas.wei_per_gas),
             market.congestion.level(),
-            if market.gas.base_per_ether.is_zero() { "; gas is weighed once --ether-price is given" } else { "" },
+            if is_weighed(found) { "" } else { "; gas is weighed once --ether-price is given" },
         ));
     }
 }
@@ -307,6 +340,7 @@ async fn release(
     let own = known.into_iter().filter(|channel| channel.role == Role::Payer && channel.payer == me);
     let mut places: BTreeSet<(Lane, Address)> = own.map(|channel| (channel.lane, channel.payee)).collect();
     let mut finder = finder;
+    let mut unsearched = None;
     match finder.find(&head).await {
         Ok(found) => {
             let own = found.iter().filter(|channel| channel.role == Role::Payer);
@@ -314,7 +348,10 @@ async fn release(
             finder.save(store).await.map_err(node_failure)?;
         }
         // Those that are known come back all the same.
-        Err(error) => note(&format!("warning: only channels of this data folder are looked at: {error}")),
+        Err(error) => {
+            note(&format!("warning: only channels of this data folder are looked at: {error}"));
+            unsearched = Some(node_failure(error));
+        }
     }
     let mut lanes: BTreeMap<Lane, Vec<(Address, Option<Signature>)>> = BTreeMap::new();
     let mut waiting = 0_usize;
@@ -337,11 +374,11 @@ async fn release(
         txs.run(ops::release(vault.address(), me, *lane, rows, tag)).await.map_err(|e| tx_failure(&e))?;
     }
     if as_json {
-        json(&serde_json::json!({ "released": total, "waiting": waiting }));
+        json(&serde_json::json!({ "released": total, "waiting": waiting, "searched": unsearched.is_none() }));
     } else {
         note(&format!("{} tokens released; {waiting} channels have not expired yet", tokens(total.get())));
     }
-    Ok(())
+    unsearched.map_or(Ok(()), Err)
 }
 
 /// Shows what stopped channels and lets them go on, once a person has said so.
@@ -375,7 +412,7 @@ async fn resume(
         for channel in stopped {
             let halt = Halt::read(&vault, channel, &deep).await.map_err(halt_failure)?;
             show_halt(&halt, global.json);
-            if !yes && !confirmed()? {
+            if !yes && !confirmed("let the channel go on from what the chain shows?")? {
                 left += 1;
                 note("it stays stopped");
                 continue;
@@ -410,13 +447,13 @@ fn halt_failure(error: StaysHalted) -> Failure {
 }
 
 /// Asks on the terminal.
-fn confirmed() -> Result<bool, Failure> {
+pub(super) fn confirmed(question: &str) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::input("somebody has to say that it goes on, and there is no terminal to ask on")
+        return Err(Failure::input("somebody has to say yes to this, and there is no terminal to ask on")
             .hint("read what is printed above, then give --yes"));
     }
     let mut stderr = std::io::stderr();
-    let _ = write!(stderr, "let the channel go on from what the chain shows? [y/N] ");
+    let _ = write!(stderr, "{question} [y/N] ");
     let _ = stderr.flush();
     let mut said = String::new();
     std::io::stdin()

@@ -13,7 +13,7 @@ use std::{
 use symbolon_content::{ContentRef, reference};
 use symbolon_executor::{
     Cancel, Engine, Execution, Outcome,
-    hostdir::{ExecRequest, Mapping, exec},
+    hostdir::{ExecRequest, HostDirError, Mapping, exec},
     manifest::Part,
 };
 use symbolon_primitives::{Level, Limits};
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &ExecArgs) -> Result<ExitCode, Failure> {
     // Before the time that compiling takes.
     let mut dirs = Vec::with_capacity(args.dir.len());
     for text in &args.dir {
-        let mapping: Mapping = text.parse().map_err(|e: symbolon_executor::hostdir::HostDirError| {
+        let mapping: Mapping = text.parse().map_err(|e: HostDirError| {
             Failure::input(e.to_string()).hint("--dir HOST::GUEST, for example --dir .::/")
         })?;
         if !mapping.host.is_dir() {
@@ -78,7 +78,13 @@ pub(crate) fn run(args: &ExecArgs) -> Result<ExitCode, Failure> {
     let report = exec(&engine, &module, &request, &Cancel::default()).map_err(|e| {
         use std::error::Error;
         let why = e.source().map_or_else(String::new, |source| format!(": {source}"));
-        Failure::input(format!("{e}{why}"))
+        let failure = Failure::input(format!("{e}{why}"));
+        match e {
+            HostDirError::TooMuch { .. } => {
+                failure.hint("a mapped folder is held in memory: map a smaller one, --dir HOST::GUEST")
+            }
+            _ => failure,
+        }
     })?;
     if let Some(path) = &args.report {
         let text = format!("{:#}\n", facts(args, &reference(&bytes), &report.execution));

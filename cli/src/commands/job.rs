@@ -1,7 +1,7 @@
 //! `symbolon job`: jobs that were cut off, and going on with them.
 
 use crate::{
-    args::{Cli, Command, Global, JobCommand, NetworkArgs},
+    args::{Cli, Command, FliteArgs, Global, JobCommand, NetworkArgs},
     fail::{Failure, Hint},
     network::{NetworkFile, node_failure, store_failure},
     output::{command_line, json, line, note},
@@ -24,9 +24,9 @@ pub(crate) async fn run(args: &NetworkArgs, command: JobCommand, global: &Global
             let Some(job) = jobs.first() else {
                 return Err(Failure::input("no job of this data folder was cut off").hint("symbolon flite begins one"));
             };
-            resume(job, global).await
+            resume(job, args, global).await
         }
-        JobCommand::Drop { job } => drop_jobs(&network, job, global).await,
+        JobCommand::Drop { job, yes } => drop_job(&network, job, yes, global).await,
     }
 }
 
@@ -56,36 +56,53 @@ fn list(jobs: &[UnfinishedJob], as_json: bool) {
     }
 }
 
-/// Runs the command that began a job once more: the same job goes on.
-async fn resume(job: &UnfinishedJob, global: &Global) -> Result<(), Failure> {
+/// Runs the command that began a job once more, on the network where the job was found: the same job goes on.
+async fn resume(job: &UnfinishedJob, network: &NetworkArgs, global: &Global) -> Result<(), Failure> {
     let words = std::iter::once("symbolon".to_owned()).chain(job.command.iter().cloned());
     let lost = || {
         Failure::input(format!("the command that began job {} is not one of this version", job.id))
             .hint(format!("it was: {}", command_line(&job.command)))
     };
     match Cli::try_parse_from(words).map_err(|_| lost())?.command {
-        Command::Flite(args) => Box::pin(super::flite::run_as(&args, global, job.command.clone())).await,
+        Command::Flite(args) => {
+            let args = FliteArgs { network: network.clone(), ..args };
+            Box::pin(super::flite::run_as(&args, global, job.command.clone())).await
+        }
         _ => Err(lost()),
     }
 }
 
-async fn drop_jobs(network: &NetworkFile, job: Option<JobId>, global: &Global) -> Result<(), Failure> {
+async fn drop_job(network: &NetworkFile, job: Option<JobId>, yes: bool, global: &Global) -> Result<(), Failure> {
     let jobs = unfinished(network, global)?;
     let chosen: Vec<&UnfinishedJob> = jobs.iter().filter(|known| job.is_none_or(|job| job == known.id)).collect();
-    if chosen.is_empty() {
-        return Err(Failure::input("no such job was cut off in this data folder").hint("symbolon job ls"));
-    }
-    for job in chosen {
-        forget(job.id, global).await?;
-        if global.json {
-            json(&serde_json::json!({ "dropped": job.id }));
-        } else {
-            note(&format!(
-                "job {} is given up: {} of {} parts were here. What providers earned they collect by themselves; \
-                 what is earmarked comes back with `symbolon channel release` after its expiry.",
-                job.id, job.done, job.parts
-            ));
+    let job = match chosen.as_slice() {
+        [job] => *job,
+        [] => {
+            return Err(Failure::input("no such job was cut off in this data folder").hint("symbolon job ls"));
         }
+        several => {
+            return Err(Failure::input(format!("{} jobs were cut off", several.len()))
+                .hint("name one: symbolon job ls shows them"));
+        }
+    };
+    note(&format!("job {}: {} of {} parts are here, {} orders are out", job.id, job.done, job.parts, job.open_orders));
+    // Nothing is lost by it where nothing went out.
+    if job.open_orders > 0 {
+        note("what was paid for and is not here will not be fetched any more");
+        if !yes && !super::channel::confirmed("give the job up?")? {
+            note("it stays; go on with it: symbolon job resume");
+            return Ok(());
+        }
+    }
+    forget(job.id, global).await?;
+    if global.json {
+        json(&serde_json::json!({ "dropped": job.id }));
+    } else {
+        note(&format!(
+            "job {} is given up. What providers earned they collect by themselves; what is earmarked comes back with \
+             `symbolon channel release` after its expiry.",
+            job.id
+        ));
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use crate::{
 };
 use symbolon_node::{Event, Events, Fault, NodeConfig, Provider, ProviderConfig, ProviderTerms, engine};
 use symbolon_primitives::Amount;
+use symbolon_settlement::ClaimPolicy;
 
 /// Events that may wait to be printed.
 const EVENTS: usize = 1024;
@@ -44,7 +45,10 @@ pub(crate) async fn run(args: &ProviderArgs, global: &Global) -> Result<(), Fail
         stake: args.stake,
         least_member_stake: Amount::from_u64(1),
         unproven_limit: args.unproven,
-        claims: super::channel::policy(&args.claims, args.claim_at, &timing),
+        claims: ClaimPolicy {
+            max_fee_bps_at_end: args.max_fee_ratio_at_end,
+            ..super::channel::policy(&args.claims, args.claim_at, &timing)
+        },
         base_per_ether: args.claims.ether_price,
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         watchtowers: args

@@ -27,7 +27,7 @@ pub(crate) async fn run(args: &NetworkArgs, command: TxCommand, global: &Global)
         TxCommand::Push { fees } => {
             let vault = network.connect().await?;
             let config = TxConfig { replace_after: PUSH_AFTER, ..network.tx_config(&fees) };
-            let (txs, store) = super::vault::manager(&vault, key, global, config).await?;
+            let (txs, store) = super::vault::manager(vault.chain(), key, global, config).await?;
             let done = push(&txs, global.json).await;
             store.close().await;
             done
@@ -35,7 +35,8 @@ pub(crate) async fn run(args: &NetworkArgs, command: TxCommand, global: &Global)
         TxCommand::Cancel { id, fees } => {
             let vault = network.connect().await?;
             let config = TxConfig { replace_after: PUSH_AFTER, ..network.tx_config(&fees) };
-            let (txs, store) = super::vault::manager(&vault, key.clone(), global, config).await?;
+            // What is to be cancelled is not sent once more before, and nothing else is touched.
+            let (txs, store) = super::vault::idle_manager(vault.chain(), key.clone(), global, config).await?;
             let done = async {
                 let open =
                     store.read(|view| view.open_txs(vault.chain().chain_id(), key.address())).map_err(store_failure)?;
@@ -74,7 +75,7 @@ async fn list(network: &NetworkFile, me: symbolon_primitives::Address, global: &
     };
     // The journal is worth a look also where the chain cannot be asked.
     let vault = match network.connect_to_collect().await {
-        Ok(vault) => Some(vault),
+        Ok((vault, _)) => Some(vault),
         Err(failure) => {
             note(&format!("warning: {}; what is mined is not told apart", failure.message));
             None
@@ -92,9 +93,9 @@ async fn list(network: &NetworkFile, me: symbolon_primitives::Address, global: &
         }
         let block = mined.map(|(block, _)| block);
         let state = match (tx.sent, block) {
-            (_, Some(_)) if tx.cancelling && mined.map(|(_, hash)| hash) == tx.hashes.last().copied() => "cancelled",
+            (_, Some(_)) if mined.is_some_and(|(_, hash)| tx.cancels.contains(&hash)) => "cancelled",
             (_, Some(_)) => "mined",
-            (true, None) if tx.cancelling => "cancelling",
+            (true, None) if tx.is_cancelling() => "cancelling",
             (true, None) => "waiting",
             (false, None) => "planned",
         };

@@ -8,7 +8,7 @@ use crate::{
     output::{json, line, note, tokens},
 };
 use symbolon_primitives::{Address, Amount, Key, Signer};
-use symbolon_settlement::{TxConfig, TxManager, VaultView, ops};
+use symbolon_settlement::{ChainView, TxConfig, TxManager, VaultView, ops};
 use symbolon_store::StoreHandle;
 
 /// Runs `symbolon vault`.
@@ -26,7 +26,7 @@ pub(crate) async fn run(args: &NetworkArgs, command: VaultCommand, global: &Glob
         VaultCommand::Deposit { amount, fees } => {
             let key = keys::open(&global.data, &global.password)?;
             let vault = network.connect().await?;
-            let (txs, store) = manager(&vault, key.clone(), global, network.tx_config(&fees)).await?;
+            let (txs, store) = manager(vault.chain(), key.clone(), global, network.tx_config(&fees)).await?;
             let done = symbolon_node::deposit(&vault, &txs, key.address(), amount).await;
             store.close().await;
             done.map_err(crate::network::node_failure)?;
@@ -58,9 +58,21 @@ async fn balance(vault: &VaultView, address: Address, as_json: bool) -> Result<(
     Ok(())
 }
 
-/// A transaction manager on this data folder's journal.
+/// A transaction manager on this data folder's journal, which sees through what was begun.
 pub(crate) async fn manager(
-    vault: &VaultView,
+    chain: &ChainView,
+    key: Key,
+    global: &Global,
+    config: TxConfig,
+) -> Result<(TxManager, StoreHandle), Failure> {
+    let (txs, store) = idle_manager(chain, key, global, config).await?;
+    txs.resume().await.map_err(|e| tx_failure(&e))?;
+    Ok((txs, store))
+}
+
+/// The same, which leaves alone what was begun.
+pub(crate) async fn idle_manager(
+    chain: &ChainView,
     key: Key,
     global: &Global,
     config: TxConfig,
@@ -68,8 +80,7 @@ pub(crate) async fn manager(
     let store = StoreHandle::open(global.data.clone()).await.map_err(|e| {
         Failure::input(e.to_string()).hint("a running node uses this data folder: stop it first, or ask it")
     })?;
-    let txs = TxManager::new(vault.chain().clone(), std::sync::Arc::new(key), store.clone(), config);
-    txs.resume().await.map_err(|e| tx_failure(&e))?;
+    let txs = TxManager::new(chain.clone(), std::sync::Arc::new(key), store.clone(), config);
     Ok((txs, store))
 }
 
@@ -93,7 +104,7 @@ async fn withdraw(
         .hint("what is earmarked or staked is not free; see symbolon channel ls"));
     }
     let to = to.unwrap_or(key.address());
-    let (txs, store) = manager(vault, key.clone(), global, config).await?;
+    let (txs, store) = manager(vault.chain(), key.clone(), global, config).await?;
     let tag = ops::tag(&[b"withdraw", &rand::random::<[u8; 32]>()]);
     let done = txs.run(ops::withdraw(vault.address(), key.address(), to, amount, tag)).await;
     store.close().await;
