@@ -408,8 +408,7 @@ impl TxManager {
             Some(stored) => shared.launch(id, intent, stored.attempts, true, &mut unjournalled).await?,
             None => {
                 shared.check(&intent).await?;
-                let journalled = shared.plan(id, &intent).await?;
-                shared.launch(id, intent, Vec::new(), journalled, &mut unjournalled).await?
+                shared.launch(id, intent, Vec::new(), false, &mut unjournalled).await?
             }
         };
         Ok(self.fly(flight, false))

@@ -148,6 +148,12 @@ async fn l10_a_base_fee_times_fifty_is_waited_out_or_paid_within_the_caps() {
         matches!(&error, TxError::FeeAboveCap { have, .. } if *have == 40 * GWEI) && error.hint().is_some(),
         "{error}"
     );
+    // However often it is wanted, nothing of it stays in the journal.
+    for wish in ["again", "and again"] {
+        soon(party.tx.run(mint(&world, &party, 1, wish))).await.unwrap_err();
+    }
+    let open = party.store.read(|view| view.open_txs(world.view.chain_id(), party.address())).unwrap();
+    assert!(open.is_empty(), "{open:?}");
     set_base_fee(GWEI).await;
     world.anvil.mine(1).await.unwrap();
     world.anvil.set_automine(true).await.unwrap();
