@@ -19,6 +19,7 @@ use crate::{
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     io::Read,
     path::{Path, PathBuf},
@@ -28,7 +29,7 @@ use std::{
 use symbolon_net::{EventReceiver, Identity, Responder};
 use symbolon_primitives::{
     Address, Amount, Key, OrderDigest, Signer, Timestamp,
-    watch::{Instrument, Package, Watched, watch_digest},
+    watch::{Instrument, Package, QuorumPackage, Watched, watch_digest},
 };
 use symbolon_settlement::{
     ChainError, ChannelState, Congestion, Depth, Header, Recent, TxConfig, VaultView,
@@ -216,6 +217,22 @@ enum Verdict {
 /// What the places of an order's quorums begin with.
 fn quorum_places(order: OrderDigest) -> Vec<u8> {
     [b"q".as_slice(), order.as_bytes()].concat()
+}
+
+fn pays(quorum: &QuorumPackage, payee: Address) -> bool {
+    quorum.quorum.iter().any(|row| row.provider == payee)
+}
+
+/// As few of an order's quorums as pay everybody who holds one: those with the most rows first.
+fn few(mut held: Vec<(Address, QuorumPackage)>) -> Vec<QuorumPackage> {
+    held.sort_by_key(|(_, quorum)| Reverse(quorum.quorum.len()));
+    let mut few: Vec<QuorumPackage> = Vec::new();
+    for (payee, quorum) in held {
+        if !few.iter().any(|other| pays(other, payee)) {
+            few.push(quorum);
+        }
+    }
+    few
 }
 
 /// Every package that a data folder holds, for commands that only look.
@@ -633,7 +650,8 @@ impl Watchtower {
     ) -> Result<(), NodeError> {
         self.looking = false;
         let congestion = self.congestion();
-        let (mut over, mut vouchers, mut quorums) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let (mut over, mut vouchers) = (Vec::new(), Vec::new());
+        let mut quorums: BTreeMap<OrderDigest, Vec<(Address, QuorumPackage)>> = BTreeMap::new();
         for (place, look) in found {
             let Some(kept) = self.kept.get_mut(&place) else { continue };
             let look = match look {
@@ -658,7 +676,8 @@ impl Watchtower {
                     vouchers.push((row, collects, place));
                 }
                 Package::Quorum(quorum) => {
-                    quorums.insert(quorum.order.digest(&self.context.domain), quorum.clone());
+                    let held = quorums.entry(quorum.order.digest(&self.context.domain)).or_default();
+                    held.push((kept.instrument.payee, QuorumPackage::clone(quorum)));
                 }
             }
         }
@@ -670,15 +689,18 @@ impl Watchtower {
             let intent = ops::claim_for(self.context.vault.address(), &rows, tag);
             self.send(intent, places, Submitted::Vouchers { count: rows.len(), value });
         }
+        let quorums =
+            quorums.into_iter().flat_map(|(order, held)| few(held).into_iter().map(move |quorum| (order, quorum)));
         for (order, quorum) in quorums {
             let rows = watch::rows(&quorum.quorum);
             let tag = ops::tag(&[b"watch settle", order.as_bytes(), &rand::random::<[u8; 32]>()]);
             let order_parts = (&quorum.order, &quorum.signature, quorum.leaves.as_slice());
             let outcome = (quorum.results_root, quorum.fuel);
-            // One settlement pays all of the order's payees.
+            // One settlement pays all of the order's payees that stand in it.
             let first = quorum_places(order);
-            let places = self.kept.range(first.clone()..).map(|(place, _)| place);
-            let places = places.take_while(|place| place.starts_with(&first)).cloned().collect();
+            let of_order = self.kept.range(first.clone()..).take_while(|(place, _)| place.starts_with(&first));
+            let paid = of_order.filter(|(_, kept)| pays(&quorum, kept.instrument.payee));
+            let places = paid.map(|(place, _)| place.clone()).collect();
             match ops::settle_quorum_of(self.context.vault.address(), order_parts, outcome, &rows, tag) {
                 Ok(intent) => self.send(intent, places, Submitted::Quorum(order)),
                 Err(error) => tracing::error!(%order, %error, "a checked quorum that cannot be settled"),
@@ -759,7 +781,10 @@ mod tests {
     use super::*;
     use crate::policy::Timing;
     use symbolon_executor::CompilerProcess;
-    use symbolon_primitives::{Royalty, Signature, Voucher, receipt::Paid};
+    use symbolon_primitives::{
+        B256, Nonce, ResultsRoot, Royalty, Signature, Voucher, WorkOrder,
+        receipt::{Attested, Paid},
+    };
 
     fn config() -> WatchtowerConfig {
         let node = NodeConfig {
@@ -841,6 +866,38 @@ mod tests {
         assert!(submitted.get(&topped_up).is_some_and(|at| *at < Timestamp(10_000)), "{submitted:?}");
         assert_eq!(submitted.len(), 2);
         assert!(looks < LOOKS * 40, "{looks} looks");
+    }
+
+    #[test]
+    fn sym_08_an_order_is_settled_by_the_quorum_that_pays_most_and_nobody_is_left_out() {
+        let [one, two, three, four] = [1, 2, 3, 4].map(Address::repeat_byte);
+        let quorum = |payees: &[Address]| {
+            let row = |payee: &Address| Attested {
+                provider: *payee,
+                nonce: Nonce::from_bytes([0; 32]),
+                signature: Signature::from_bytes([0; 64]),
+            };
+            let order = WorkOrder {
+                work: B256::ZERO,
+                royalty: Royalty::NONE,
+                roster: B256::ZERO,
+                quorum: 2,
+                max_fuel: 1,
+                settle_by: Timestamp(1),
+            };
+            QuorumPackage {
+                order,
+                signature: Signature::from_bytes([0; 64]),
+                leaves: Vec::new(),
+                results_root: ResultsRoot::from_bytes([0; 32]),
+                fuel: 1,
+                quorum: payees.iter().map(row).collect(),
+            }
+        };
+        let (pair, all, other) = (quorum(&[one, two]), quorum(&[one, two, three]), quorum(&[three, four]));
+        assert_eq!(few(vec![(one, all.clone()), (two, pair.clone()), (three, all.clone())]), vec![all.clone()]);
+        assert_eq!(few(vec![(one, pair.clone()), (two, pair.clone())]), vec![pair.clone()]);
+        assert_eq!(few(vec![(four, other.clone()), (two, all.clone()), (one, pair)]), vec![all, other]);
     }
 
     #[test]
