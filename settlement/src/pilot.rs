@@ -461,10 +461,14 @@ impl Shared {
     }
 
     /// Whether another transaction was mined under the nonce, deep enough to
-    /// stay, and so none of these attempts can be any more.
+    /// stay, and so none of these attempts can be any more; or one of them was.
     pub(crate) async fn is_passed_over(&self, attempts: &[TxAttempt], nonce: u64) -> Result<bool, TxError> {
-        let taken = self.taken(&self.chain, attempts, nonce).await?;
-        Ok(matches!(taken, Some(Taker::Another)))
+        match self.taken(&self.chain, attempts, nonce).await? {
+            Some(Taker::Another) => Ok(true),
+            Some(Taker::Ours) => Ok(false),
+            Some(Taker::Forgotten) => Err(TxError::NotTold { nonce }),
+            None => Err(TxError::MayStillHappen { nonce }),
+        }
     }
 
     /// Whose transaction was mined under a nonce, deep enough to stay; nothing

@@ -156,6 +156,12 @@ pub enum TxError {
         /// The nonce.
         nonce: u64,
     },
+    /// Its nonce is used, and the endpoints no longer tell by which transaction.
+    #[error("nonce {nonce} is used, and no endpoint tells by which transaction")]
+    NotTold {
+        /// The nonce.
+        nonce: u64,
+    },
     /// The endpoint will not take the transaction.
     #[error("the endpoint refused the transaction: {message}")]
     NotAccepted {
@@ -196,6 +202,7 @@ impl TxError {
             }
             Self::FailedBefore | Self::Cancelled => Some("if it is still wanted, do it again under a fresh tag"),
             Self::MayStillHappen { .. } => Some("the next transaction of this key takes the nonce: look again then"),
+            Self::NotTold { .. } => Some("name an endpoint that keeps the state of old blocks"),
             Self::Stopped => Some("start again: the journal has it, and it is taken up from there"),
             Self::BadJournal { .. } => Some("a newer version wrote the journal: use that one"),
             Self::NotAccepted { message } if message.to_ascii_lowercase().contains("insufficient funds") => {
@@ -471,7 +478,8 @@ impl TxManager {
     ///
     /// # Errors
     /// [`TxError::NotUnderWay`] when there is nothing to cancel,
-    /// [`TxError::MayStillHappen`] when it was refused and its nonce is unused yet.
+    /// [`TxError::MayStillHappen`] when it was refused and its nonce is unused yet,
+    /// [`TxError::NotTold`] when it is used and no endpoint tells by what.
     pub async fn cancel(&self, id: B256) -> Result<TxHandle, TxError> {
         let shared = &self.shared;
         let _nonces = shared.nonces.lock().await;
@@ -489,10 +497,12 @@ impl TxManager {
             }
             Some(stored) if stored.state == TxState::Planned => {
                 // Nothing of it ever left, or nothing that left can be mined any more.
-                if let Some(last) = stored.attempts.last()
-                    && !shared.is_passed_over(&stored.attempts, last.nonce).await?
+                if let Some(nonce) = stored.attempts.last().map(|last| last.nonce)
+                    && !shared.is_passed_over(&stored.attempts, nonce).await?
                 {
-                    return Err(TxError::MayStillHappen { nonce: last.nonce });
+                    // Refused, and mined all the same.
+                    let intent = intent_of(&stored).ok_or(TxError::BadJournal { id })?;
+                    return Ok(self.fly(Flight::new(id, intent, nonce, stored.attempts, true), false));
                 }
                 let end = Write::FinishTx { id, succeeded: false, outcome: None, at: now() };
                 shared.store.write(vec![end]).await?;

@@ -200,6 +200,40 @@ async fn l10_a_cancelled_intent_does_not_happen_unless_it_was_mined_first() {
 }
 
 #[tokio::test]
+async fn l10_what_was_refused_is_taken_off_the_journal_once_the_chain_tells_that_it_cannot_happen() {
+    let world = World::new().await;
+    let proxy = RpcProxy::start(world.anvil.url()).await.unwrap();
+    let vault = world.through(vec![proxy.url()]).await;
+    let party = world.party(&vault, "party", once()).await;
+    let refused = mint(&world, &party, 1, "refused");
+    let id = refused.id(world.view.chain_id(), party.address());
+    proxy.inject(Rule::always(Fault::Error(-32_000, "busy")).on("eth_sendRawTransaction").times(1));
+    assert!(matches!(soon(party.tx.run(refused)).await, Err(TxError::NotAccepted { .. })));
+    let error = party.tx.cancel(id).await.unwrap_err();
+    assert!(matches!(&error, TxError::MayStillHappen { .. }) && error.hint().is_some(), "{error}");
+    // Its nonce went to another, which an endpoint without the state of old blocks does not tell.
+    party.run(mint(&world, &party, 2, "next")).await;
+    world.anvil.mine(5).await.unwrap();
+    until("the other is over", async || party.tx.pending().is_empty().then_some(())).await;
+    proxy.inject(Rule::always(Fault::Error(-32_000, "missing trie node")).on("eth_getTransactionCount").after(1));
+    let error = party.tx.cancel(id).await.unwrap_err();
+    assert!(matches!(&error, TxError::NotTold { .. }) && error.hint().is_some(), "{error}");
+    proxy.heal();
+    let cancelled = until("the endpoint is asked again", async || party.tx.cancel(id).await.ok()).await;
+    assert!(matches!(soon(cancelled.wait()).await, Err(TxError::Cancelled)));
+    assert_eq!(journal(&party, id).state, TxState::Failed);
+    // Refused in words only: it has happened, and that is what is told.
+    let mined = mint(&world, &party, 4, "mined");
+    let id = mined.id(world.view.chain_id(), party.address());
+    proxy.inject(Rule::always(Fault::ForwardedAndRefused("busy")).times(1));
+    assert!(matches!(soon(party.tx.run(mined)).await, Err(TxError::NotAccepted { .. })));
+    world.anvil.mine(5).await.unwrap();
+    let handle = until("it is found", async || party.tx.cancel(id).await.ok()).await;
+    soon(handle.wait()).await.unwrap();
+    assert_eq!((world.wallet(party.address()).await, world.sent_by(party.address()).await), (U256::from(6), 2));
+}
+
+#[tokio::test]
 async fn caps_of_a_transaction_and_of_a_day_and_the_gas_cap_are_kept() {
     let world = World::new().await;
     let party = world.party(&world.vault, "party", once()).await;
