@@ -3,7 +3,8 @@
 //! Each commit costs one sync of the disk, and in processor time as much as
 //! some dozens of vouchers. So a writer that had company the last time waits
 //! for it: until as many have come, and no longer than the last sync took.
-//! Whoever comes meanwhile wakes nobody. A lone caller never waits.
+//! Whoever comes meanwhile wakes nobody. A lone caller waits only where it is
+//! the first after a group.
 
 use std::{
     collections::VecDeque,
