@@ -242,6 +242,11 @@ impl Shared {
         let gas = gas.saturating_add(margin).min(MAX_TX_GAS);
         let fees = fees::within_tx_cap(fees, gas, base, &self.config)?;
         self.within_day(id, fees.worst(gas))?;
+        // What a pool refuses keeps its row, since it may happen all the same: what cannot be paid for gets none.
+        let (have, need) = (chain.ether(sender).await?, U256::from(fees.worst(gas)).saturating_add(intent.value));
+        if have < need {
+            return Err(TxError::TooLittleEther { have, need });
+        }
         let nonce = match before {
             Some((nonce, _)) => {
                 let sent = self.store.read(|view| view.sent_txs(self.chain.chain_id(), sender))?;
@@ -628,6 +633,7 @@ fn is_passing(error: &TxError) -> bool {
         | TxError::FeeAboveCap { .. }
         | TxError::TxAboveCap { .. }
         | TxError::DayAboveCap { .. }
+        | TxError::TooLittleEther { .. }
         | TxError::NonceContested { .. } => true,
         _ => false,
     }

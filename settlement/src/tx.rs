@@ -12,7 +12,7 @@ use crate::{
     ChainError, ChainView, ContractError, Intent, IntentKind,
     pilot::{self, Flight, Shared},
 };
-use alloy::primitives::{Address, B256};
+use alloy::primitives::{Address, B256, U256};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -129,6 +129,14 @@ pub enum TxError {
         /// The most it could cost.
         need: u128,
     },
+    /// Its sender cannot pay for its gas.
+    #[error("the transaction may cost {need} wei, its sender has {have}")]
+    TooLittleEther {
+        /// The account's ether.
+        have: U256,
+        /// The most it could cost, with what it sends.
+        need: U256,
+    },
     /// It needs more gas than a transaction may have.
     #[error("the transaction needs more gas than the {have} that one may have")]
     OverGasCap {
@@ -196,6 +204,7 @@ impl TxError {
             Self::FeeAboveCap { .. } => Some("wait for lower fees, or raise the cap of the fee"),
             Self::TxAboveCap { .. } => Some("wait for lower fees, or raise the cap of one transaction"),
             Self::DayAboveCap { .. } => Some("wait until earlier costs are a day old, or raise the cap of a day"),
+            Self::TooLittleEther { .. } => Some("the account needs ether for gas"),
             Self::OverGasCap { .. } => Some("do it in several transactions with fewer rows each"),
             Self::NonceContested { .. } => {
                 Some("another program uses this key: wait until its transaction is mined, and give each its own key")
@@ -389,7 +398,7 @@ impl TxManager {
     ///
     /// # Errors
     /// [`TxError::WouldRevert`] when the contract would refuse it,
-    /// [`TxError::FeeAboveCap`] and [`TxError::NotAccepted`] when it cannot go
+    /// [`TxError::FeeAboveCap`] and [`TxError::NotAccepted`] among others when it cannot go
     /// out now (the same intent may be submitted again), and errors of chain
     /// and journal.
     ///

@@ -152,11 +152,20 @@ async fn l10_a_base_fee_times_fifty_is_waited_out_or_paid_within_the_caps() {
     for wish in ["again", "and again"] {
         soon(party.tx.run(mint(&world, &party, 1, wish))).await.unwrap_err();
     }
-    let open = party.store.read(|view| view.open_txs(world.view.chain_id(), party.address())).unwrap();
-    assert!(open.is_empty(), "{open:?}");
+    let open = || party.store.read(|view| view.open_txs(world.view.chain_id(), party.address())).unwrap();
+    assert!(open().is_empty(), "{:?}", open());
     set_base_fee(GWEI).await;
     world.anvil.mine(1).await.unwrap();
     world.anvil.set_automine(true).await.unwrap();
+    // Nor of what the account cannot pay for.
+    let ether = world.view.ether(party.address()).await.unwrap();
+    world.anvil.set_ether(party.address(), U256::from(1_000 * GWEI)).await.unwrap();
+    for wish in ["poor", "and poor"] {
+        let error = soon(party.tx.run(mint(&world, &party, 1, wish))).await.unwrap_err();
+        assert!(matches!(&error, TxError::TooLittleEther { .. }) && error.hint().is_some(), "{error}");
+    }
+    assert!(open().is_empty(), "{:?}", open());
+    world.anvil.set_ether(party.address(), ether).await.unwrap();
     soon(party.tx.run(intent)).await.unwrap();
     assert_eq!((world.wallet(party.address()).await, world.sent_by(party.address()).await), (U256::from(2), 2));
 }
