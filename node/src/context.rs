@@ -2,7 +2,7 @@
 
 use crate::{
     content_store::{CONTENT_DIR, ContentStore},
-    event::Events,
+    event::{Event, Events},
     outbox::Outbox,
     peer::Peer,
     policy::Timing,
@@ -15,12 +15,15 @@ use std::{
 use symbolon_executor::{CompilerProcess, Engine, Modules, Profile, Tuning, modules::SealKey};
 use symbolon_net::{Client, Config, EventReceiver, Identity, Multiaddr, Network};
 use symbolon_primitives::{B256, Domain, Key, Timestamp, keccak256};
-use symbolon_settlement::{ChainError, IntentKind, TxConfig, TxError, TxHandle, TxManager, VaultView};
+use symbolon_settlement::{ChainError, TxConfig, TxError, TxHandle, TxManager, VaultView};
 use symbolon_store::{StoreError, StoreHandle, StoreOptions, Witness};
 use symbolon_wire::{MAX_GOSSIP, MAX_REQUEST, MAX_RESPONSE};
 
 /// The longest a request to a peer may take: preparing a module is the longest.
 pub(crate) const LONGEST_REQUEST: Duration = Duration::from_secs(120);
+
+/// How long a transaction of an earlier run is waited for before a word is said of it.
+const WORD_AFTER: Duration = Duration::from_secs(5);
 
 /// Compiled modules kept on disk, in bytes.
 const MODULE_CACHE_BYTES: u64 = 2 << 30;
@@ -205,15 +208,36 @@ impl Context {
     }
 
     /// Waits for the end of what an earlier run sent to move its own money. Whoever looks at the vault before that
-    /// deposits, stakes or sets aside twice. Claims and settlements go on by themselves.
+    /// deposits, stakes or sets aside twice. Everything else goes on by itself.
     pub(crate) async fn settle_earlier(&self) {
-        let collects = |kind: IntentKind| matches!(kind, IntentKind::Claim | IntentKind::SettleQuorum);
-        let collecting: Vec<B256> =
-            self.txs.pending().into_iter().filter(|tx| collects(tx.kind)).map(|tx| tx.id).collect();
-        for handle in self.earlier.iter().filter(|handle| !collecting.contains(&handle.id())) {
-            if let Err(error) = handle.wait().await {
+        let others = self.txs.pending().into_iter().filter(|tx| !tx.kind.moves_own_money());
+        let others: Vec<B256> = others.map(|tx| tx.id).collect();
+        for handle in self.earlier.iter().filter(|handle| !others.contains(&handle.id())) {
+            if let Err(error) = self.see_through(handle).await {
                 tracing::info!(%error, "a transaction of an earlier run came to nothing");
             }
+        }
+    }
+
+    /// Waits for a transaction's end, and says what keeps it where that takes long.
+    async fn see_through(&self, handle: &TxHandle) -> Result<(), TxError> {
+        let mut said = None;
+        loop {
+            if let Ok(end) = tokio::time::timeout(WORD_AFTER, handle.wait()).await {
+                return end.map(|_| ());
+            }
+            let Some(tx) = self.txs.pending().into_iter().find(|tx| tx.id == handle.id()) else { continue };
+            // Once, and again when it is another reason.
+            let reason = tx.trouble.as_ref().map(std::mem::discriminant);
+            if said.replace(reason) == Some(reason) {
+                continue;
+            }
+            let mut message = format!("waiting for the {} that an earlier run sent, nonce {}", tx.kind, tx.nonce);
+            if let Some(trouble) = tx.trouble {
+                message = format!("{message}: {trouble}");
+                message.extend(trouble.hint().map(|hint| format!("; {hint}")));
+            }
+            self.events.emit(Event::Warning { message });
         }
     }
 

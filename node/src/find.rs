@@ -9,10 +9,17 @@ use crate::{
     known::{Role, known_channels},
     provider::agreed_payers,
 };
+use futures::{StreamExt, TryStreamExt};
 use std::collections::BTreeSet;
 use symbolon_primitives::{Address, Lane};
-use symbolon_settlement::{ChannelBook, ChannelState, Header, Party, VaultView};
+use symbolon_settlement::{ChannelBook, ChannelState, Header, Party, Place, VaultView};
 use symbolon_store::{StoreError, StoreHandle, View, Write};
+
+/// Channels that others opened and the folder does not know are read so many at most, those with most earmarked: anybody
+/// may open some.
+const MOST_OF_OTHERS: usize = 1_024;
+/// Reads of channels under way at once.
+const READS_AT_ONCE: usize = 16;
 
 /// A channel on chain that the folder has no record of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,23 +74,31 @@ impl Finder {
         })
     }
 
-    /// Reads on to a block and answers what the folder does not know, as it is there.
+    /// Reads on to a block and answers what the folder does not know, as it is there: on each side those first for which
+    /// most was earmarked.
     ///
     /// # Errors
     /// [`NodeError::Chain`] when the endpoints do not answer, or not alike.
     pub async fn find(&mut self, at: &Header) -> Result<Vec<FoundChannel>, NodeError> {
         let mut found = Vec::new();
         for (role, book) in &mut self.books {
+            let role = *role;
             book.follow(at).await?;
-            for place in book.opened() {
-                let (payer, payee, lane) = (place.payer, place.payee, place.lane);
-                if self.known.contains(&(payer, payee, lane)) {
-                    continue;
-                }
-                let state = self.vault.channel(payer, payee, lane, at).await?;
-                let agreed = *role == Role::Payee && self.agreed.contains(&payer);
-                found.push(FoundChannel { payer, payee, lane, role: *role, state, agreed });
+            let mut places = book.by_earmark();
+            places.retain(|place| !self.known.contains(&(place.payer, place.payee, place.lane)));
+            if role == Role::Payee && places.len() > MOST_OF_OTHERS {
+                let left = places.split_off(MOST_OF_OTHERS).len();
+                tracing::warn!(left, "channels with less earmarked that this folder does not know are not looked at");
             }
+            let (vault, agreed) = (&self.vault, &self.agreed);
+            let reads = places.into_iter().map(|Place { payer, payee, lane }| async move {
+                let state = vault.channel(payer, payee, lane, at).await?;
+                let agreed = role == Role::Payee && agreed.contains(&payer);
+                Ok::<_, NodeError>(FoundChannel { payer, payee, lane, role, state, agreed })
+            });
+            let reads: Vec<_> = reads.collect();
+            let read: Vec<_> = futures::stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await?;
+            found.extend(read);
         }
         Ok(found)
     }
@@ -93,7 +108,10 @@ impl Finder {
     /// # Errors
     /// [`NodeError::Store`] when the disk fails.
     pub async fn save(&self, store: &StoreHandle) -> Result<(), NodeError> {
-        save(store, self.books.iter().map(|(_, book)| book.save()).collect()).await
+        for (_, book) in &self.books {
+            save(store, book.save()).await?;
+        }
+        Ok(())
     }
 }
 
@@ -107,12 +125,13 @@ pub(crate) async fn opened_by(
 ) -> Result<Vec<(Address, Lane)>, NodeError> {
     let mut book = ChannelBook::open(vault, Party::Payer(me), deployed_at, store)?;
     book.follow(at).await?;
-    save(store, vec![book.save()]).await?;
+    save(store, book.save()).await?;
     Ok(book.opened().map(|place| (place.payee, place.lane)).collect())
 }
 
-async fn save(store: &StoreHandle, books: Vec<Write>) -> Result<(), NodeError> {
-    match store.write(books).await {
+/// Each book by itself: one that is too large leaves the others as they are.
+async fn save(store: &StoreHandle, book: Write) -> Result<(), NodeError> {
+    match store.write(vec![book]).await {
         // More channels than a record holds: the next look begins anew.
         Err(StoreError::TooLarge { .. }) => Ok(()),
         written => Ok(written?),

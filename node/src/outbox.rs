@@ -4,12 +4,17 @@
 //! Receivers treat repetition as nothing new, so sending once too often is safe.
 
 use crate::peer::{CallError, Peer, call};
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 use symbolon_net::Client;
-use symbolon_wire::{Request, Response};
+use symbolon_primitives::keccak256;
+use symbolon_wire::{self as wire, MAX_REQUEST, Request, Response};
 use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep, timeout_at},
+    sync::{Notify, Semaphore},
+    time::{Instant, timeout, timeout_at},
 };
 
 /// Messages under way at once; more wait their turn.
@@ -25,22 +30,42 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 pub struct Outbox {
     client: Client,
     places: Arc<Semaphore>,
+    under_way: Arc<Mutex<UnderWay>>,
 }
+
+/// Messages being sent in the background, by receiver and content, and what wakes each in a pause.
+type UnderWay = BTreeMap<[u8; 32], Arc<Notify>>;
 
 impl Outbox {
     /// An outbox over a running network.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client, places: Arc::new(Semaphore::new(UNDER_WAY)) }
+        Self { client, places: Arc::new(Semaphore::new(UNDER_WAY)), under_way: Arc::default() }
     }
 
-    /// Sends `request` until it is answered, for `within` at most, and drops the answer.
+    fn under_way(&self) -> MutexGuard<'_, UnderWay> {
+        // Nobody panics while holding it, and the map is whole at every step.
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends `request` until it is answered, for `within` at most, and drops the answer. One that is under way to that
+    /// peer is tried again at once and not doubled: who has something said again and again, and does not answer, gets
+    /// no second place.
     pub fn send(&self, peer: Peer, request: Request, within: Duration) {
+        let name = match wire::encode(&request, MAX_REQUEST) {
+            Ok(bytes) => keccak256(&[peer.id.to_bytes(), bytes].concat()),
+            Err(error) => return tracing::error!(peer = %peer.id, %error, "a message that cannot be sent"),
+        };
+        let wake = match self.under_way().entry(name) {
+            Entry::Occupied(known) => return known.get().notify_one(),
+            Entry::Vacant(place) => Arc::clone(place.insert(Arc::default())),
+        };
         let outbox = self.clone();
         tokio::spawn(async move {
-            if let Err(error) = outbox.deliver(&peer, &request, within).await {
+            if let Err(error) = outbox.deliver_or_wake(&peer, &request, within, &wake).await {
                 tracing::debug!(peer = %peer.id, %error, "a message was not delivered");
             }
+            outbox.under_way().remove(&name);
         });
     }
 
@@ -49,6 +74,16 @@ impl Outbox {
     /// # Errors
     /// The last [`CallError`], once the time is over or the peer refuses for good.
     pub async fn deliver(&self, peer: &Peer, request: &Request, within: Duration) -> Result<Response, CallError> {
+        self.deliver_or_wake(peer, request, within, &Notify::new()).await
+    }
+
+    async fn deliver_or_wake(
+        &self,
+        peer: &Peer,
+        request: &Request,
+        within: Duration,
+        wake: &Notify,
+    ) -> Result<Response, CallError> {
         let until = Instant::now() + within;
         let mut pause = FIRST_PAUSE;
         loop {
@@ -64,8 +99,53 @@ impl Outbox {
                 Err(error) if !error.is_passing() || Instant::now() + pause >= until => return Err(error),
                 Err(_) => {}
             }
-            sleep(pause).await;
+            // However it ends, it is tried again.
+            let _ = timeout(pause, wake.notified()).await;
             pause = (pause * 2).min(LAST_PAUSE);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+    use crate::serve::answer;
+    use symbolon_net::{Config, Event, EventReceiver, Identity, Network, Responder};
+    use symbolon_primitives::OrderDigest;
+
+    const LONG: Duration = Duration::from_secs(3_600);
+
+    async fn heard(events: &mut EventReceiver) -> (Request, Responder) {
+        loop {
+            let event = timeout(Duration::from_secs(20), events.recv()).await.unwrap();
+            if let Event::Request { bytes, reply, .. } = event.unwrap() {
+                return (wire::decode(&bytes, MAX_REQUEST).unwrap(), reply);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn n3_what_is_under_way_to_a_peer_is_not_doubled_and_said_again_once_it_was_answered() {
+        let (client, _events) = Network::start(Identity::generate(), Config::default()).await.unwrap();
+        let (silent, mut hears) = Network::start(Identity::generate(), Config::default()).await.unwrap();
+        let (peer, outbox) = (Peer { id: silent.peer_id(), addrs: silent.listen_addrs() }, Outbox::new(client));
+        let asks = |byte| Request::GiveUp { order: OrderDigest::from_bytes([byte; 32]) };
+        for _ in 0..100 {
+            outbox.send(peer.clone(), asks(1), LONG);
+        }
+        let (first, reply) = heard(&mut hears).await;
+        assert_eq!(first, asks(1));
+        outbox.send(peer.clone(), asks(2), LONG);
+        let (second, _silence) = heard(&mut hears).await;
+        assert_eq!(second, asks(2), "one place for each message");
+        // Answered, it is over; whoever wants it said again later has it said again.
+        answer(reply, &Response::Done);
+        while outbox.under_way().len() > 1 {
+            tokio::task::yield_now().await;
+        }
+        outbox.send(peer, asks(1), LONG);
+        let (again, _reply) = heard(&mut hears).await;
+        assert_eq!(again, asks(1));
     }
 }

@@ -19,6 +19,7 @@ use crate::{
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     io::Read,
     path::{Path, PathBuf},
@@ -28,7 +29,7 @@ use std::{
 use symbolon_net::{EventReceiver, Identity, Responder};
 use symbolon_primitives::{
     Address, Amount, Key, OrderDigest, Signer, Timestamp,
-    watch::{Instrument, Package, Watched, watch_digest},
+    watch::{Instrument, Package, QuorumPackage, Watched, watch_digest},
 };
 use symbolon_settlement::{
     ChainError, ChannelState, Congestion, Depth, Header, Recent, TxConfig, VaultView,
@@ -96,6 +97,9 @@ pub struct Kept {
     /// No look before this, however pressing.
     #[serde(skip)]
     not_before: Timestamp,
+    /// How long it rests, as it was due and collected nothing at the last look; else zero.
+    #[serde(skip)]
+    rest_secs: u64,
 }
 
 impl Snapshot for Kept {
@@ -151,11 +155,84 @@ impl Kept {
             || state.claimed >= self.instrument.total
             || self.package.settle_by().is_some_and(|by| by < time)
     }
+
+    fn wants_look(&self, config: &WatchtowerConfig, congestion: Congestion, time: Timestamp) -> bool {
+        let pressing = self.due(config, congestion) <= time;
+        (self.next_look <= time || pressing) && self.not_before <= time
+    }
+
+    /// Takes over what the chain shows, and says what is to be done.
+    fn looked(&mut self, look: &Look, config: &WatchtowerConfig, congestion: Congestion, time: Timestamp) -> Verdict {
+        let again = time.plus_secs(AGAIN_SECS);
+        (self.next_look, self.not_before) = (again, again);
+        if look.deep.is_some_and(|deep| self.is_over(&deep, time)) {
+            return Verdict::Over;
+        }
+        if matches!(self.package, Package::Voucher(_)) {
+            // A top-up may have moved it; a single endpoint's word is good for less time only.
+            let (known, shown) = (self.until, look.now.expiry);
+            self.until = if look.deep.is_some() { shown } else { known.min(shown) };
+        }
+        let due = self.due(config, congestion);
+        let collects = self.collects(&look.now);
+        if time < due {
+            // Due times are met to the second of the chain.
+            self.next_look = due.min(time.plus_secs(LOOK_SECS));
+            self.not_before = again.min(self.next_look);
+            return Verdict::Wait;
+        }
+        if collects.is_zero() {
+            // Only a top-up can help: it rests for longer each time, and half of what is left before its deadline.
+            let left = self.until.secs_since(time) / 2;
+            let longest = if left == 0 { LOOK_SECS } else { left.clamp(AGAIN_SECS, LOOK_SECS) };
+            self.rest_secs = self.rest_secs.saturating_mul(2).clamp(AGAIN_SECS, longest);
+            self.not_before = time.plus_secs(self.rest_secs);
+            return Verdict::Wait;
+        }
+        self.rest_secs = 0;
+        Verdict::Submit(collects)
+    }
+}
+
+/// The places that are looked at now: the most pressing first. Those that were due and collected nothing come after
+/// all others, the longest rested first: however many there are, they hold nobody up.
+fn to_look_at<'k>(wanting: impl Iterator<Item = (&'k Vec<u8>, &'k Kept)>) -> Vec<(Vec<u8>, Instrument)> {
+    let rank = |kept: &Kept| if kept.rest_secs == 0 { (false, kept.until) } else { (true, kept.not_before) };
+    let mut wanted: Vec<_> = wanting.map(|(place, kept)| (rank(kept), place, kept.instrument)).collect();
+    wanted.sort_unstable_by_key(|(rank, ..)| *rank);
+    wanted.into_iter().take(LOOKS).map(|(_, place, instrument)| (place.clone(), instrument)).collect()
+}
+
+/// What a look at a package's channel comes to.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Nothing can come of it any more.
+    Over,
+    /// Not yet, or nothing to collect now.
+    Wait,
+    /// It is due and collects this.
+    Submit(Amount),
 }
 
 /// What the places of an order's quorums begin with.
 fn quorum_places(order: OrderDigest) -> Vec<u8> {
     [b"q".as_slice(), order.as_bytes()].concat()
+}
+
+fn pays(quorum: &QuorumPackage, payee: Address) -> bool {
+    quorum.quorum.iter().any(|row| row.provider == payee)
+}
+
+/// As few of an order's quorums as pay everybody who holds one: those with the most rows first.
+fn few(mut held: Vec<(Address, QuorumPackage)>) -> Vec<QuorumPackage> {
+    held.sort_by_key(|(_, quorum)| Reverse(quorum.quorum.len()));
+    let mut few: Vec<QuorumPackage> = Vec::new();
+    for (payee, quorum) in held {
+        if !few.iter().any(|other| pays(other, payee)) {
+            few.push(quorum);
+        }
+    }
+    few
 }
 
 /// Every package that a data folder holds, for commands that only look.
@@ -391,8 +468,8 @@ impl Watchtower {
             return self.deny(asked, RefusalCode::Never, "it collects nothing for that payee".into());
         };
         let until = package.settle_by().unwrap_or_default();
-        let (next_look, not_before) = (Timestamp::default(), Timestamp::default());
-        let kept = Kept { package, instrument, until, next_look, not_before };
+        let [next_look, not_before] = [Timestamp::default(); 2];
+        let kept = Kept { package, instrument, until, next_look, not_before, rest_secs: 0 };
         let known = self.kept.get(&kept.place(&self.context));
         if known.is_some_and(|known| !kept.is_better_than(known) && known.package != kept.package) {
             return self.deny(asked, RefusalCode::Never, "a better package of that channel is held".into());
@@ -551,13 +628,9 @@ impl Watchtower {
         let time = now().max(Timestamp(anchors.head.timestamp));
         let congestion = self.congestion();
         let wants_look = |(place, kept): &(&Vec<u8>, &Kept)| {
-            let pressing = kept.due(&self.config, congestion) <= time;
-            (kept.next_look <= time || pressing) && kept.not_before <= time && !self.sending.contains(*place)
+            kept.wants_look(&self.config, congestion, time) && !self.sending.contains(*place)
         };
-        let wanted = self.kept.iter().filter(wants_look);
-        let mut wanted: Vec<_> = wanted.map(|(place, kept)| (kept.until, place.clone(), kept.instrument)).collect();
-        wanted.sort_unstable_by_key(|(until, ..)| *until);
-        wanted.truncate(LOOKS);
+        let wanted = to_look_at(self.kept.iter().filter(wants_look));
         let reports = self.reports.clone();
         tokio::spawn(async move {
             let found = look_at(&anchors, wanted).await;
@@ -577,43 +650,34 @@ impl Watchtower {
     ) -> Result<(), NodeError> {
         self.looking = false;
         let congestion = self.congestion();
-        let (mut over, mut vouchers, mut quorums) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let (mut over, mut vouchers) = (Vec::new(), Vec::new());
+        let mut quorums: BTreeMap<OrderDigest, Vec<(Address, QuorumPackage)>> = BTreeMap::new();
         for (place, look) in found {
             let Some(kept) = self.kept.get_mut(&place) else { continue };
-            kept.not_before = time.plus_secs(AGAIN_SECS);
             let look = match look {
                 Ok(look) => look,
                 Err(error) => {
+                    kept.not_before = time.plus_secs(AGAIN_SECS);
                     tracing::warn!(%error, "a watched channel could not be read");
                     continue;
                 }
             };
-            if look.deep.is_some_and(|deep| kept.is_over(&deep, time)) {
-                over.push(place);
-                continue;
-            }
-            if matches!(kept.package, Package::Voucher(_)) {
-                // A top-up may have moved it; a single endpoint's word is good for less time only.
-                let (known, shown) = (kept.until, look.now.expiry);
-                kept.until = if look.deep.is_some() { shown } else { known.min(shown) };
-            }
-            let due = kept.due(&self.config, congestion);
-            let collects = kept.collects(&look.now);
-            if time < due || collects.is_zero() {
-                // Due times are met to the second of the chain.
-                kept.next_look =
-                    if time < due { due.min(time.plus_secs(LOOK_SECS)) } else { time.plus_secs(AGAIN_SECS) };
-                kept.not_before = kept.not_before.min(kept.next_look);
-                continue;
-            }
-            kept.next_look = time.plus_secs(AGAIN_SECS);
+            let collects = match kept.looked(&look, &self.config, congestion, time) {
+                Verdict::Over => {
+                    over.push(place);
+                    continue;
+                }
+                Verdict::Wait => continue,
+                Verdict::Submit(collects) => collects,
+            };
             match &kept.package {
                 Package::Voucher(paid) => {
                     let row = SignedVoucher { voucher: paid.voucher, signature: paid.signature };
                     vouchers.push((row, collects, place));
                 }
                 Package::Quorum(quorum) => {
-                    quorums.insert(quorum.order.digest(&self.context.domain), quorum.clone());
+                    let held = quorums.entry(quorum.order.digest(&self.context.domain)).or_default();
+                    held.push((kept.instrument.payee, QuorumPackage::clone(quorum)));
                 }
             }
         }
@@ -625,15 +689,18 @@ impl Watchtower {
             let intent = ops::claim_for(self.context.vault.address(), &rows, tag);
             self.send(intent, places, Submitted::Vouchers { count: rows.len(), value });
         }
+        let quorums =
+            quorums.into_iter().flat_map(|(order, held)| few(held).into_iter().map(move |quorum| (order, quorum)));
         for (order, quorum) in quorums {
             let rows = watch::rows(&quorum.quorum);
             let tag = ops::tag(&[b"watch settle", order.as_bytes(), &rand::random::<[u8; 32]>()]);
             let order_parts = (&quorum.order, &quorum.signature, quorum.leaves.as_slice());
             let outcome = (quorum.results_root, quorum.fuel);
-            // One settlement pays all of the order's payees.
+            // One settlement pays all of the order's payees that stand in it.
             let first = quorum_places(order);
-            let places = self.kept.range(first.clone()..).map(|(place, _)| place);
-            let places = places.take_while(|place| place.starts_with(&first)).cloned().collect();
+            let of_order = self.kept.range(first.clone()..).take_while(|(place, _)| place.starts_with(&first));
+            let paid = of_order.filter(|(_, kept)| pays(&quorum, kept.instrument.payee));
+            let places = paid.map(|(place, _)| place.clone()).collect();
             match ops::settle_quorum_of(self.context.vault.address(), order_parts, outcome, &rows, tag) {
                 Ok(intent) => self.send(intent, places, Submitted::Quorum(order)),
                 Err(error) => tracing::error!(%order, %error, "a checked quorum that cannot be settled"),
@@ -689,14 +756,11 @@ async fn anchors(context: &Context) -> Result<Anchors, ChainError> {
 }
 
 /// The channels of these places.
-async fn look_at(
-    anchors: &Anchors,
-    wanted: Vec<(Timestamp, Vec<u8>, Instrument)>,
-) -> Vec<(Vec<u8>, Result<Look, ChainError>)> {
+async fn look_at(anchors: &Anchors, wanted: Vec<(Vec<u8>, Instrument)>) -> Vec<(Vec<u8>, Result<Look, ChainError>)> {
     let Anchors { vault, head, deep } = anchors;
     let reads: Vec<_> = wanted
         .into_iter()
-        .map(|(_, place, Instrument { payer, payee, lane, .. })| async move {
+        .map(|(place, Instrument { payer, payee, lane, .. })| async move {
             let read = async {
                 let now = vault.channel(payer, payee, lane, head).await?;
                 let deep = match deep {
@@ -713,7 +777,128 @@ async fn look_at(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::policy::Timing;
+    use symbolon_executor::CompilerProcess;
+    use symbolon_primitives::{
+        B256, Nonce, ResultsRoot, Royalty, Signature, Voucher, WorkOrder,
+        receipt::{Attested, Paid},
+    };
+
+    fn config() -> WatchtowerConfig {
+        let node = NodeConfig {
+            data: PathBuf::new(),
+            listen: Vec::new(),
+            timing: Timing::PUBLIC,
+            deployed_at: 0,
+            compiler: CompilerProcess::new(PathBuf::new(), Vec::new()),
+            witness: None,
+        };
+        WatchtowerConfig {
+            node,
+            expiry_margin_secs: 3_600,
+            settle_margin_secs: 600,
+            least: Amount::ZERO,
+            per_client: 256,
+            most: 4_096,
+            packages: None,
+        }
+    }
+
+    fn kept(number: u16, total: u64, until: u64) -> Kept {
+        let (payee, lane, cumulative) = (Address::ZERO, Royalty::NONE.lane(number), Amount::from_u64(total));
+        let voucher = Voucher { payee, lane, cumulative, epoch: 0 };
+        Kept {
+            package: Package::Voucher(Paid { voucher, signature: Signature::from_bytes([0; 64]) }),
+            instrument: Instrument { payer: Address::ZERO, payee, lane, epoch: 0, total: cumulative },
+            until: Timestamp(until),
+            next_look: Timestamp::default(),
+            not_before: Timestamp::default(),
+            rest_secs: 0,
+        }
+    }
+
+    fn channel(allocated: u64, claimed: u64, expiry: u64) -> ChannelState {
+        let [allocated, claimed] = [allocated, claimed].map(Amount::from_u64);
+        ChannelState { allocated, claimed, epoch: 0, expiry: Timestamp(expiry) }
+    }
+
+    #[test]
+    fn l11_packages_that_collect_nothing_hold_nobody_up_and_are_seen_again_in_time() {
+        let (config, calm) = (config(), Congestion::default());
+        // More channels than one round takes, claimed as far as they are earmarked; one that is due later than all of them.
+        let (honest, topped_up) = (vec![0xff; 3], vec![0, 0, 7]);
+        let mut channels: BTreeMap<Vec<u8>, (Kept, ChannelState)> = BTreeMap::new();
+        for number in 0..u16::try_from(LOOKS + 8).unwrap() {
+            let place = [[0].as_slice(), &number.to_be_bytes()].concat();
+            channels.insert(place, (kept(number, 2, 10_000), channel(1, 1, 10_000)));
+        }
+        channels.insert(honest.clone(), (kept(u16::MAX, 5, 20_000), channel(5, 0, 20_000)));
+        let (mut submitted, mut looks) = (BTreeMap::new(), 0);
+        // A slow endpoint: each round lasts longer than the pause of what is pressing.
+        for time in (6_400..20_000).step_by(6).map(Timestamp) {
+            if time >= Timestamp(9_000)
+                && let Some((_, state)) = channels.get_mut(&topped_up)
+            {
+                state.allocated = Amount::from_u64(2);
+            }
+            let wanting = channels.iter().map(|(place, (kept, _))| (place, kept));
+            for (place, _) in to_look_at(wanting.filter(|(_, kept)| kept.wants_look(&config, calm, time))) {
+                let (kept, state) = channels.get_mut(&place).unwrap();
+                let look = Look { now: *state, deep: Some(*state) };
+                looks += 1;
+                match kept.looked(&look, &config, calm, time) {
+                    Verdict::Submit(collects) => {
+                        state.claimed = state.claimed.checked_add(collects).unwrap();
+                        submitted.insert(place, time);
+                    }
+                    Verdict::Over => {
+                        channels.remove(&place);
+                    }
+                    Verdict::Wait => {}
+                }
+            }
+        }
+        let due = Timestamp(20_000 - 3_600);
+        assert!(submitted.get(&honest).is_some_and(|at| (due..due.plus_secs(6)).contains(at)), "{submitted:?}");
+        // A top-up after the due time is seen before the expiry.
+        assert!(submitted.get(&topped_up).is_some_and(|at| *at < Timestamp(10_000)), "{submitted:?}");
+        assert_eq!(submitted.len(), 2);
+        assert!(looks < LOOKS * 40, "{looks} looks");
+    }
+
+    #[test]
+    fn sym_08_an_order_is_settled_by_the_quorum_that_pays_most_and_nobody_is_left_out() {
+        let [one, two, three, four] = [1, 2, 3, 4].map(Address::repeat_byte);
+        let quorum = |payees: &[Address]| {
+            let row = |payee: &Address| Attested {
+                provider: *payee,
+                nonce: Nonce::from_bytes([0; 32]),
+                signature: Signature::from_bytes([0; 64]),
+            };
+            let order = WorkOrder {
+                work: B256::ZERO,
+                royalty: Royalty::NONE,
+                roster: B256::ZERO,
+                quorum: 2,
+                max_fuel: 1,
+                settle_by: Timestamp(1),
+            };
+            QuorumPackage {
+                order,
+                signature: Signature::from_bytes([0; 64]),
+                leaves: Vec::new(),
+                results_root: ResultsRoot::from_bytes([0; 32]),
+                fuel: 1,
+                quorum: payees.iter().map(row).collect(),
+            }
+        };
+        let (pair, all, other) = (quorum(&[one, two]), quorum(&[one, two, three]), quorum(&[three, four]));
+        assert_eq!(few(vec![(one, all.clone()), (two, pair.clone()), (three, all.clone())]), vec![all.clone()]);
+        assert_eq!(few(vec![(one, pair.clone()), (two, pair.clone())]), vec![pair.clone()]);
+        assert_eq!(few(vec![(four, other.clone()), (two, all.clone()), (one, pair)]), vec![all, other]);
+    }
 
     #[test]
     fn n3_a_file_is_put_off_for_longer_each_time_and_once_a_try() {

@@ -10,9 +10,9 @@ use crate::{ChainError, ChainEvent, ChannelState, EventFilter, Header, Place, Va
 use alloy::primitives::{Address, B256};
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap, mem::take};
 use symbolon_contracts::vault::VaultEvents;
-use symbolon_primitives::Lane;
+use symbolon_primitives::{Amount, Lane};
 use symbolon_store::{StoreError, StoreHandle, View, Write};
 
 /// How many blocks one step reads at most.
@@ -20,6 +20,10 @@ const STEP_BLOCKS: u64 = 10_000;
 
 /// The most marks kept. Of the older half every second goes when there are more.
 const MAX_MARKS: usize = 128;
+
+/// The most channels in the book of a payee: anybody may earmark for it. When there are more, the half with the least
+/// earmarked goes. What is left fits into a record.
+const MAX_OF_PAYEE: usize = 16_384;
 
 /// Reads of channels under way at once.
 const READS_AT_ONCE: usize = 16;
@@ -164,7 +168,16 @@ pub enum Party {
 #[derive(Serialize, Deserialize)]
 struct Saved {
     cursor: Cursor,
-    opened: Vec<(Address, Address, Lane, u64)>,
+    opened: Vec<(Address, Address, Lane, u64, Amount)>,
+}
+
+/// What events tell of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Opening {
+    /// The block in which it was first opened.
+    block: u64,
+    /// All that was ever earmarked for it, more or less: which channels matter most is told by it, and no more.
+    earmarked: Amount,
 }
 
 /// Every channel of a party, as the contract has it.
@@ -172,8 +185,7 @@ struct Saved {
 pub struct ChannelBook {
     follower: Follower,
     party: Party,
-    /// With the block in which it was first opened.
-    opened: BTreeMap<Place, u64>,
+    opened: BTreeMap<Place, Opening>,
     states: BTreeMap<Place, ChannelState>,
 }
 
@@ -200,7 +212,8 @@ impl ChannelBook {
         let mut book = Self::new(vault, party, deployed_at);
         if let Some(saved) = saved {
             book.follower.cursor = saved.cursor;
-            let place = |(payee, payer, lane, block)| (Place { payee, payer, lane }, block);
+            let place =
+                |(payee, payer, lane, block, earmarked)| (Place { payee, payer, lane }, Opening { block, earmarked });
             book.opened = saved.opened.into_iter().map(place).collect();
         }
         Ok(book)
@@ -220,8 +233,10 @@ impl ChannelBook {
     /// What has to be stored for the next start to go on from here.
     #[must_use]
     pub fn save(&self) -> Write {
-        let opened = self.opened.iter().map(|(place, block)| (place.payee, place.payer, place.lane, *block)).collect();
-        let saved = Saved { cursor: self.follower.cursor.clone(), opened };
+        let row = |(place, opening): (&Place, &Opening)| {
+            (place.payee, place.payer, place.lane, opening.block, opening.earmarked)
+        };
+        let saved = Saved { cursor: self.follower.cursor.clone(), opened: self.opened.iter().map(row).collect() };
         let bytes = serde_json::to_vec(&saved).unwrap_or_default();
         Write::put(BOOK, id(&self.follower.vault, self.party), bytes)
     }
@@ -252,10 +267,10 @@ impl ChannelBook {
     pub async fn follow(&mut self, at: &Header) -> Result<(), ChainError> {
         loop {
             match self.follower.step(at).await? {
-                Step::Reorganised { from } => self.opened.retain(|_, block| *block < from),
+                Step::Reorganised { from } => self.opened.retain(|_, opening| opening.block < from),
                 Step::Read { events, reached } => {
                     for event in &events {
-                        self.note(event);
+                        note(&mut self.opened, self.party, event);
                     }
                     if reached {
                         return Ok(());
@@ -265,9 +280,15 @@ impl ChannelBook {
         }
     }
 
-    /// Every channel that was ever opened, as far as was read.
+    /// Every channel that anything was ever earmarked for, as far as was read; of a payee, those that matter most.
     pub fn opened(&self) -> impl Iterator<Item = Place> + '_ {
         self.opened.keys().copied()
+    }
+
+    /// The same, those first for which most was earmarked.
+    #[must_use]
+    pub fn by_earmark(&self) -> Vec<Place> {
+        largest_first(self.opened.clone()).into_iter().map(|(place, _)| place).collect()
     }
 
     /// The channels as of the last refresh.
@@ -281,20 +302,33 @@ impl ChannelBook {
     pub fn cursor(&self) -> &Cursor {
         self.follower.cursor()
     }
+}
 
-    fn note(&mut self, event: &ChainEvent) {
-        let VaultEvents::Opened(opened) = &event.event else { return };
-        for (payee, _) in amounts_of_words(&opened.words) {
-            let ours = match self.party {
-                Party::Payer(key) => key == opened.key,
-                Party::Payee(account) => account == payee,
-            };
-            if ours {
-                let place = Place { payee, payer: opened.key, lane: Lane::from_word(opened.lane) };
-                self.opened.entry(place).or_insert(event.block);
-            }
+fn note(opened: &mut BTreeMap<Place, Opening>, party: Party, event: &ChainEvent) {
+    let VaultEvents::Opened(found) = &event.event else { return };
+    for (payee, amount) in amounts_of_words(&found.words) {
+        let ours = match party {
+            Party::Payer(key) => key == found.key,
+            Party::Payee(account) => account == payee,
+        };
+        // Nothing earmarked costs whoever opens it next to nothing, and there is nothing in it.
+        if !ours || amount.is_zero() {
+            continue;
+        }
+        let place = Place { payee, payer: found.key, lane: Lane::from_word(found.lane) };
+        let opening = opened.entry(place).or_insert(Opening { block: event.block, earmarked: Amount::ZERO });
+        opening.earmarked = opening.earmarked.checked_add(amount).unwrap_or(Amount::MAX);
+        if matches!(party, Party::Payee(_)) && opened.len() > MAX_OF_PAYEE {
+            let largest = largest_first(take(opened));
+            opened.extend(largest.into_iter().take(MAX_OF_PAYEE / 2));
         }
     }
+}
+
+fn largest_first(opened: BTreeMap<Place, Opening>) -> Vec<(Place, Opening)> {
+    let mut all: Vec<_> = opened.into_iter().collect();
+    all.sort_by_key(|(_, opening)| Reverse(opening.earmarked));
+    all
 }
 
 fn id(vault: &VaultView, party: Party) -> Vec<u8> {
@@ -307,7 +341,52 @@ fn id(vault: &VaultView, party: Party) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::ops::amount_word;
+    use symbolon_contracts::vault;
+    use symbolon_primitives::Royalty;
+    use symbolon_store::MAX_RECORD_BYTES;
+
+    fn opening(payer: Address, lane: Lane, words: Vec<B256>) -> ChainEvent {
+        let event = vault::Opened { key: payer, lane: lane.word(), expiry: Default::default(), words };
+        let event = VaultEvents::Opened(event);
+        ChainEvent { block: 1, block_hash: B256::ZERO, tx: B256::ZERO, index: 0, event }
+    }
+
+    #[test]
+    fn n3_strangers_fill_no_book_and_those_that_matter_stay() {
+        let [payee, friend, stranger] = [1, 2, 3].map(Address::repeat_byte);
+        let (party, mut opened) = (Party::Payee(payee), BTreeMap::new());
+        let mut earmark = |payer, number: u16, base| {
+            let words = vec![amount_word(payee, Amount::from_u64(base)), amount_word(stranger, Amount::MAX)];
+            note(&mut opened, party, &opening(payer, Royalty::NONE.lane(number), words));
+            opened.len()
+        };
+        for number in 0..100 {
+            assert_eq!(earmark(stranger, number, 0), 0, "nothing is earmarked");
+        }
+        assert_eq!(earmark(friend, 7, 500), 1);
+        for number in 0..40_000 {
+            assert!(earmark(stranger, number, 1) <= MAX_OF_PAYEE);
+        }
+        assert_eq!(earmark(friend, 8, 600), opened.len());
+        let place = |number| Place { payee, payer: friend, lane: Royalty::NONE.lane(number) };
+        let first: Vec<Place> = largest_first(opened.clone()).iter().take(2).map(|(place, _)| *place).collect();
+        assert_eq!(first, [place(8), place(7)]);
+        // The longest that can be is stored, so that the next look goes on from there.
+        let row = (payee, stranger, Royalty::NONE.lane(0), u64::MAX, Amount::MAX);
+        let marks = (0..MAX_MARKS).map(|_| Mark { number: u64::MAX, hash: B256::ZERO });
+        let saved = Saved { cursor: Cursor { marks: marks.collect() }, opened: vec![row; MAX_OF_PAYEE] };
+        assert!(serde_json::to_vec(&saved).unwrap().len() <= MAX_RECORD_BYTES);
+        // What a key opened itself is all there: on a lane that it does not know of it signs nothing.
+        let mut own = BTreeMap::new();
+        for number in 0..40_000 {
+            let words = vec![amount_word(payee, Amount::from_u64(1))];
+            note(&mut own, Party::Payer(friend), &opening(friend, Royalty::NONE.lane(number), words));
+        }
+        assert_eq!(own.len(), 40_000);
+    }
 
     #[test]
     fn marks_thin_out_and_the_newest_stay() {

@@ -102,6 +102,31 @@ impl IntentKind {
     pub const fn only_collects(self) -> bool {
         matches!(self, Self::Claim | Self::SettleQuorum)
     }
+
+    /// Whether it moves what its sender has in its wallet, account, stake or earmarks: whoever plans on these waits
+    /// for its end. What only collects may come at any time.
+    #[must_use]
+    pub const fn moves_own_money(self) -> bool {
+        match self {
+            Self::Approve
+            | Self::Deposit
+            | Self::Withdraw
+            | Self::PayMany
+            | Self::Open
+            | Self::Release
+            | Self::Stake
+            | Self::RequestUnstake
+            | Self::WithdrawStake
+            | Self::Mint => true,
+            Self::Bind
+            | Self::Revoke
+            | Self::Claim
+            | Self::SettleQuorum
+            | Self::Register
+            | Self::Slash
+            | Self::Deploy => false,
+        }
+    }
 }
 
 impl fmt::Display for IntentKind {

@@ -25,7 +25,7 @@ use std::{
     time::Instant,
 };
 use symbolon_primitives::{Signer, Timestamp};
-use symbolon_store::{StoreError, StoreHandle, TxAttempt, TxOutcome, TxPlan, TxState, Write};
+use symbolon_store::{StoreError, StoreHandle, TxAttempt, TxOutcome, TxPlan, Write};
 use tokio::sync::watch;
 
 /// How deep another transaction under our nonce has to be before ours is given
@@ -175,7 +175,7 @@ impl Shared {
 
     /// Journals an intent. Whether it is in the journal: one that only collects
     /// goes out without it when the disk has failed.
-    pub(crate) async fn plan(&self, id: B256, intent: &Intent) -> Result<bool, TxError> {
+    async fn plan(&self, id: B256, intent: &Intent) -> Result<bool, TxError> {
         let plan = TxPlan {
             id,
             chain_id: self.chain.chain_id(),
@@ -194,7 +194,9 @@ impl Shared {
         }
     }
 
-    /// Gives an intent a nonce and sends it for the first time under it.
+    /// Gives an intent a nonce and sends it for the first time under it; `journalled` tells of its attempts. One without
+    /// any is planned only now that its price is within the caps: of what is too dear nothing stays in the journal,
+    /// however often it is tried.
     pub(crate) async fn launch(
         &self,
         id: B256,
@@ -240,11 +242,15 @@ impl Shared {
         let gas = gas.saturating_add(margin).min(MAX_TX_GAS);
         let fees = fees::within_tx_cap(fees, gas, base, &self.config)?;
         self.within_day(id, fees.worst(gas))?;
+        // What a pool refuses keeps its row, since it may happen all the same: what cannot be paid for gets none.
+        let (have, need) = (chain.ether(sender).await?, U256::from(fees.worst(gas)).saturating_add(intent.value));
+        if have < need {
+            return Err(TxError::TooLittleEther { have, need });
+        }
         let nonce = match before {
             Some((nonce, _)) => {
-                let open = self.store.read(|view| view.open_txs(self.chain.chain_id(), sender))?;
-                let held =
-                    open.iter().any(|tx| tx.plan.id != id && tx.state == TxState::Sent && tx.nonce == Some(nonce));
+                let sent = self.store.read(|view| view.sent_txs(self.chain.chain_id(), sender))?;
+                let held = sent.iter().any(|tx| tx.plan.id != id && tx.nonce == Some(nonce));
                 if held || unjournalled.contains(&nonce) {
                     return Err(TxError::NonceContested { nonce });
                 }
@@ -257,6 +263,7 @@ impl Shared {
                 in_flight.map_or(pending, |highest| pending.max(highest.saturating_add(1)))
             }
         };
+        let journalled = if attempts.is_empty() { self.plan(id, &intent).await? } else { journalled };
         let mut flight = Flight::new(id, intent, nonce, attempts, journalled);
         let call = Call { to: flight.intent.to, value: flight.intent.value, data: flight.intent.data.clone(), gas };
         let attempt = self.sign(nonce, call, fees);
@@ -281,8 +288,8 @@ impl Shared {
         let (chain_id, sender) = (self.chain.chain_id(), self.sender());
         let since = Timestamp(now().0.saturating_sub(DAY_SECS));
         let spent = self.store.read(|view| view.fees_since(chain_id, sender, since))?;
-        let open = self.store.read(|view| view.open_txs(chain_id, sender))?;
-        let held = open.iter().filter(|tx| tx.state == TxState::Sent && Some(tx.plan.id) != without).map(|tx| {
+        let sent = self.store.read(|view| view.sent_txs(chain_id, sender))?;
+        let held = sent.iter().filter(|tx| Some(tx.plan.id) != without).map(|tx| {
             let last = tx.attempts.last().and_then(decoded);
             last.map_or(0, |last| fees_of(&last).worst(last.gas_limit()))
         });
@@ -459,10 +466,14 @@ impl Shared {
     }
 
     /// Whether another transaction was mined under the nonce, deep enough to
-    /// stay, and so none of these attempts can be any more.
+    /// stay, and so none of these attempts can be any more; or one of them was.
     pub(crate) async fn is_passed_over(&self, attempts: &[TxAttempt], nonce: u64) -> Result<bool, TxError> {
-        let taken = self.taken(&self.chain, attempts, nonce).await?;
-        Ok(matches!(taken, Some(Taker::Another)))
+        match self.taken(&self.chain, attempts, nonce).await? {
+            Some(Taker::Another) => Ok(true),
+            Some(Taker::Ours) => Ok(false),
+            Some(Taker::Forgotten) => Err(TxError::NotTold { nonce }),
+            None => Err(TxError::MayStillHappen { nonce }),
+        }
     }
 
     /// Whose transaction was mined under a nonce, deep enough to stay; nothing
@@ -622,6 +633,7 @@ fn is_passing(error: &TxError) -> bool {
         | TxError::FeeAboveCap { .. }
         | TxError::TxAboveCap { .. }
         | TxError::DayAboveCap { .. }
+        | TxError::TooLittleEther { .. }
         | TxError::NonceContested { .. } => true,
         _ => false,
     }

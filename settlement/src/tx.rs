@@ -12,7 +12,7 @@ use crate::{
     ChainError, ChainView, ContractError, Intent, IntentKind,
     pilot::{self, Flight, Shared},
 };
-use alloy::primitives::{Address, B256};
+use alloy::primitives::{Address, B256, U256};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -129,6 +129,14 @@ pub enum TxError {
         /// The most it could cost.
         need: u128,
     },
+    /// Its sender cannot pay for its gas.
+    #[error("the transaction may cost {need} wei, its sender has {have}")]
+    TooLittleEther {
+        /// The account's ether.
+        have: U256,
+        /// The most it could cost, with what it sends.
+        need: U256,
+    },
     /// It needs more gas than a transaction may have.
     #[error("the transaction needs more gas than the {have} that one may have")]
     OverGasCap {
@@ -153,6 +161,12 @@ pub enum TxError {
     /// It was refused, and may be mined all the same as long as its nonce is unused.
     #[error("the transaction was refused, and can still happen while nonce {nonce} is unused")]
     MayStillHappen {
+        /// The nonce.
+        nonce: u64,
+    },
+    /// Its nonce is used, and the endpoints no longer tell by which transaction.
+    #[error("nonce {nonce} is used, and no endpoint tells by which transaction")]
+    NotTold {
         /// The nonce.
         nonce: u64,
     },
@@ -190,12 +204,14 @@ impl TxError {
             Self::FeeAboveCap { .. } => Some("wait for lower fees, or raise the cap of the fee"),
             Self::TxAboveCap { .. } => Some("wait for lower fees, or raise the cap of one transaction"),
             Self::DayAboveCap { .. } => Some("wait until earlier costs are a day old, or raise the cap of a day"),
+            Self::TooLittleEther { .. } => Some("the account needs ether for gas"),
             Self::OverGasCap { .. } => Some("do it in several transactions with fewer rows each"),
             Self::NonceContested { .. } => {
                 Some("another program uses this key: wait until its transaction is mined, and give each its own key")
             }
             Self::FailedBefore | Self::Cancelled => Some("if it is still wanted, do it again under a fresh tag"),
             Self::MayStillHappen { .. } => Some("the next transaction of this key takes the nonce: look again then"),
+            Self::NotTold { .. } => Some("name an endpoint that keeps the state of old blocks"),
             Self::Stopped => Some("start again: the journal has it, and it is taken up from there"),
             Self::BadJournal { .. } => Some("a newer version wrote the journal: use that one"),
             Self::NotAccepted { message } if message.to_ascii_lowercase().contains("insufficient funds") => {
@@ -382,7 +398,7 @@ impl TxManager {
     ///
     /// # Errors
     /// [`TxError::WouldRevert`] when the contract would refuse it,
-    /// [`TxError::FeeAboveCap`] and [`TxError::NotAccepted`] when it cannot go
+    /// [`TxError::FeeAboveCap`] and [`TxError::NotAccepted`] among others when it cannot go
     /// out now (the same intent may be submitted again), and errors of chain
     /// and journal.
     ///
@@ -408,8 +424,7 @@ impl TxManager {
             Some(stored) => shared.launch(id, intent, stored.attempts, true, &mut unjournalled).await?,
             None => {
                 shared.check(&intent).await?;
-                let journalled = shared.plan(id, &intent).await?;
-                shared.launch(id, intent, Vec::new(), journalled, &mut unjournalled).await?
+                shared.launch(id, intent, Vec::new(), false, &mut unjournalled).await?
             }
         };
         Ok(self.fly(flight, false))
@@ -472,7 +487,8 @@ impl TxManager {
     ///
     /// # Errors
     /// [`TxError::NotUnderWay`] when there is nothing to cancel,
-    /// [`TxError::MayStillHappen`] when it was refused and its nonce is unused yet.
+    /// [`TxError::MayStillHappen`] when it was refused and its nonce is unused yet,
+    /// [`TxError::NotTold`] when it is used and no endpoint tells by what.
     pub async fn cancel(&self, id: B256) -> Result<TxHandle, TxError> {
         let shared = &self.shared;
         let _nonces = shared.nonces.lock().await;
@@ -490,10 +506,12 @@ impl TxManager {
             }
             Some(stored) if stored.state == TxState::Planned => {
                 // Nothing of it ever left, or nothing that left can be mined any more.
-                if let Some(last) = stored.attempts.last()
-                    && !shared.is_passed_over(&stored.attempts, last.nonce).await?
+                if let Some(nonce) = stored.attempts.last().map(|last| last.nonce)
+                    && !shared.is_passed_over(&stored.attempts, nonce).await?
                 {
-                    return Err(TxError::MayStillHappen { nonce: last.nonce });
+                    // Refused, and mined all the same.
+                    let intent = intent_of(&stored).ok_or(TxError::BadJournal { id })?;
+                    return Ok(self.fly(Flight::new(id, intent, nonce, stored.attempts, true), false));
                 }
                 let end = Write::FinishTx { id, succeeded: false, outcome: None, at: now() };
                 shared.store.write(vec![end]).await?;

@@ -148,9 +148,24 @@ async fn l10_a_base_fee_times_fifty_is_waited_out_or_paid_within_the_caps() {
         matches!(&error, TxError::FeeAboveCap { have, .. } if *have == 40 * GWEI) && error.hint().is_some(),
         "{error}"
     );
+    // However often it is wanted, nothing of it stays in the journal.
+    for wish in ["again", "and again"] {
+        soon(party.tx.run(mint(&world, &party, 1, wish))).await.unwrap_err();
+    }
+    let open = || party.store.read(|view| view.open_txs(world.view.chain_id(), party.address())).unwrap();
+    assert!(open().is_empty(), "{:?}", open());
     set_base_fee(GWEI).await;
     world.anvil.mine(1).await.unwrap();
     world.anvil.set_automine(true).await.unwrap();
+    // Nor of what the account cannot pay for.
+    let ether = world.view.ether(party.address()).await.unwrap();
+    world.anvil.set_ether(party.address(), U256::from(1_000 * GWEI)).await.unwrap();
+    for wish in ["poor", "and poor"] {
+        let error = soon(party.tx.run(mint(&world, &party, 1, wish))).await.unwrap_err();
+        assert!(matches!(&error, TxError::TooLittleEther { .. }) && error.hint().is_some(), "{error}");
+    }
+    assert!(open().is_empty(), "{:?}", open());
+    world.anvil.set_ether(party.address(), ether).await.unwrap();
     soon(party.tx.run(intent)).await.unwrap();
     assert_eq!((world.wallet(party.address()).await, world.sent_by(party.address()).await), (U256::from(2), 2));
 }
@@ -191,6 +206,40 @@ async fn l10_a_cancelled_intent_does_not_happen_unless_it_was_mined_first() {
     assert!(matches!(party.tx.cancel(handle.id()).await, Err(TxError::NotUnderWay { .. })));
     assert!(matches!(party.tx.cancel(B256::ZERO).await, Err(TxError::NotUnderWay { .. })));
     assert_eq!(world.wallet(party.address()).await, U256::from(7));
+}
+
+#[tokio::test]
+async fn l10_what_was_refused_is_taken_off_the_journal_once_the_chain_tells_that_it_cannot_happen() {
+    let world = World::new().await;
+    let proxy = RpcProxy::start(world.anvil.url()).await.unwrap();
+    let vault = world.through(vec![proxy.url()]).await;
+    let party = world.party(&vault, "party", once()).await;
+    let refused = mint(&world, &party, 1, "refused");
+    let id = refused.id(world.view.chain_id(), party.address());
+    proxy.inject(Rule::always(Fault::Error(-32_000, "busy")).on("eth_sendRawTransaction").times(1));
+    assert!(matches!(soon(party.tx.run(refused)).await, Err(TxError::NotAccepted { .. })));
+    let error = party.tx.cancel(id).await.unwrap_err();
+    assert!(matches!(&error, TxError::MayStillHappen { .. }) && error.hint().is_some(), "{error}");
+    // Its nonce went to another, which an endpoint without the state of old blocks does not tell.
+    party.run(mint(&world, &party, 2, "next")).await;
+    world.anvil.mine(5).await.unwrap();
+    until("the other is over", async || party.tx.pending().is_empty().then_some(())).await;
+    proxy.inject(Rule::always(Fault::Error(-32_000, "missing trie node")).on("eth_getTransactionCount").after(1));
+    let error = party.tx.cancel(id).await.unwrap_err();
+    assert!(matches!(&error, TxError::NotTold { .. }) && error.hint().is_some(), "{error}");
+    proxy.heal();
+    let cancelled = until("the endpoint is asked again", async || party.tx.cancel(id).await.ok()).await;
+    assert!(matches!(soon(cancelled.wait()).await, Err(TxError::Cancelled)));
+    assert_eq!(journal(&party, id).state, TxState::Failed);
+    // Refused in words only: it has happened, and that is what is told.
+    let mined = mint(&world, &party, 4, "mined");
+    let id = mined.id(world.view.chain_id(), party.address());
+    proxy.inject(Rule::always(Fault::ForwardedAndRefused("busy")).times(1));
+    assert!(matches!(soon(party.tx.run(mined)).await, Err(TxError::NotAccepted { .. })));
+    world.anvil.mine(5).await.unwrap();
+    let handle = until("it is found", async || party.tx.cancel(id).await.ok()).await;
+    soon(handle.wait()).await.unwrap();
+    assert_eq!((world.wallet(party.address()).await, world.sent_by(party.address()).await), (U256::from(6), 2));
 }
 
 #[tokio::test]

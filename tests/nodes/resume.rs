@@ -163,8 +163,8 @@ fn e2e_sym_21_a_provider_that_was_away_for_too_long_gives_its_order_up_and_works
         (computes(0) && computes(1)).then_some(secret)
     };
     let secret = Nonce::from_bytes((0..1_000).find_map(draws).unwrap()).to_string();
-    // Its registration, its book of channels, the agreement, and the first order, which it dies upon.
-    providers[0].start_doomed(Some(("PutRecord-Durable", 4)), None);
+    // Its registration, its two books of channels, the agreement, and the first order, which it dies upon.
+    providers[0].start_doomed(Some(("PutRecord-Durable", 5)), None);
     providers[1..].iter_mut().for_each(Node::start);
     let (mut requestor, wav) = world.requestor("requestor", 3);
     providers.iter_mut().for_each(Node::until_ready);

@@ -107,6 +107,8 @@ enum Done {
     Polled(Box<money::Poll>),
     /// A claim or a settlement has ended.
     Sent(money::Sent),
+    /// The stake is in the vault and the peer registered, or not.
+    Staked(Result<(), NodeError>),
 }
 
 /// What an order's work came to.
@@ -126,6 +128,8 @@ pub struct Provider {
     dialling: Arc<Semaphore>,
     /// The disk failed: nothing is signed any more, what is owed is still collected (N12).
     collect_only: bool,
+    /// Staked and registered: before that nothing is offered.
+    staked: bool,
     agreements: BTreeMap<AgreementDigest, AgreementRecord>,
     channels: BTreeMap<(Address, Lane), ChannelRecord>,
     /// Lanes that were asked about and never had an order.
@@ -144,7 +148,8 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// Opens the folder, stakes, registers, and starts listening.
+    /// Opens the folder and starts listening. It stakes and registers while it runs: what earlier orders need is done
+    /// meanwhile, however long that takes.
     ///
     /// # Errors
     /// [`NodeError`] naming what does not start.
@@ -171,6 +176,7 @@ impl Provider {
             demands: BTreeMap::new(),
             dialling: Arc::new(Semaphore::new(DIALLING)),
             collect_only: context.store.is_read_only(),
+            staked: false,
             agreements: agreements.into_iter().map(|record| (record.digest(&context.domain), record)).collect(),
             channels: channels.into_iter().map(|record| (record.id(), record)).collect(),
             unseen: BTreeMap::new(),
@@ -191,19 +197,12 @@ impl Provider {
         if let Some(fault) = provider.context.store.closed_by() {
             let message = format!("{fault}; nothing is signed, claims go out");
             provider.context.events.emit(Event::Warning { message });
+            provider.say_ready();
         } else {
-            provider.context.settle_earlier().await;
-            provider.stake_and_register(&peer_signature).await?;
-            provider.context.client.subscribe(wire::MARKET_TOPIC).await?;
             provider.resume().await?;
             provider.hand_over_everything();
-            provider.look_for_unknown_channels();
+            provider.stake_and_register(peer_signature);
         }
-        provider.context.events.emit(Event::ProviderReady {
-            address: provider.context.key.address(),
-            peer: provider.context.client.peer_id().to_string(),
-            listen: provider.context.client.listen_addrs().iter().map(ToString::to_string).collect(),
-        });
         Ok((provider, net))
     }
 
@@ -246,6 +245,14 @@ impl Provider {
         self.context.client.shutdown().await;
         self.context.store.clone().close().await;
         Ok(())
+    }
+
+    fn say_ready(&self) {
+        self.context.events.emit(Event::ProviderReady {
+            address: self.me(),
+            peer: self.context.client.peer_id().to_string(),
+            listen: self.context.client.listen_addrs().iter().map(ToString::to_string).collect(),
+        });
     }
 
     fn me(&self) -> Address {
@@ -327,6 +334,13 @@ impl Provider {
             Done::Computed { order, work } => self.on_computed(order, work).await,
             Done::Polled(poll) => self.on_polled(*poll).await,
             Done::Sent(sent) => self.on_sent(sent).await,
+            Done::Staked(staked) => {
+                staked?;
+                self.staked = true;
+                self.look_for_unknown_channels();
+                self.say_ready();
+                Ok(())
+            }
         }
     }
 
@@ -344,7 +358,9 @@ impl Provider {
         }
         self.give_up_late(time).await?;
         self.expire_orders(time).await?;
-        self.republish(time);
+        if self.staked {
+            self.republish(time);
+        }
         Ok(())
     }
 

@@ -29,7 +29,7 @@ use symbolon_settlement::{
     plan,
 };
 use symbolon_store::{Direction, View as StoreView, VoucherKey, VoucherRow, Write};
-use symbolon_wire::{RefusalCode, Response};
+use symbolon_wire::{MARKET_TOPIC, RefusalCode, Response};
 
 /// Lanes without orders that are looked at in one go.
 const MAX_UNSEEN: usize = 32;
@@ -210,21 +210,14 @@ pub(super) enum Sent {
 }
 
 impl Provider {
-    /// Brings the stake up and registers the peer, if anything changed.
-    pub(super) async fn stake_and_register(&mut self, peer_signature: &[u8]) -> Result<(), NodeError> {
-        let context = &self.context;
-        funds::ensure_stake(&context.vault, &context.txs, self.me(), self.config.stake).await?;
-        let peer_id = context.client.peer_id().to_bytes();
-        let addresses = registry::write_addresses(&context.client.listen_addrs());
-        let said = [peer_id.as_slice(), &addresses].concat();
-        let before = context.store.read(|view| view.record("registration", &[]))?;
-        if before.as_deref() == Some(said.as_slice()) {
-            return Ok(());
-        }
-        let tag = ops::tag(&[b"register", &rand::random::<[u8; 32]>()]);
-        context.txs.run(ops::register(context.vault.address(), &peer_id, peer_signature, &addresses, tag)).await?;
-        context.store.write(vec![Write::put("registration", Vec::new(), said)]).await?;
-        Ok(())
+    /// Brings the stake up and registers the peer, if anything changed, and enters the market; in the background.
+    pub(super) fn stake_and_register(&self, peer_signature: Vec<u8>) {
+        let (context, stake, reports) = (Arc::clone(&self.context), self.config.stake, self.reports.clone());
+        tokio::spawn(async move {
+            let staked = stake_and_register(&context, stake, &peer_signature).await;
+            // The loop is gone only when the process is ending.
+            let _ = reports.send(Done::Staked(staked)).await;
+        });
     }
 
     /// The channel's own checks of an order (SYM-21, SYM-25); stores channel and order together.
@@ -739,6 +732,21 @@ fn settled_for(event: &VaultEvents, me: Address) -> Option<OrderDigest> {
 /// What a channel will have paid once its voucher is claimed.
 fn total_of(held: &HeldVoucher) -> Amount {
     held.signed.voucher.cumulative.min(held.channel.allocated)
+}
+
+async fn stake_and_register(context: &Context, stake: Amount, peer_signature: &[u8]) -> Result<(), NodeError> {
+    context.settle_earlier().await;
+    funds::ensure_stake(&context.vault, &context.txs, context.key.address(), stake).await?;
+    let peer_id = context.client.peer_id().to_bytes();
+    let addresses = registry::write_addresses(&context.client.listen_addrs());
+    let said = [peer_id.as_slice(), &addresses].concat();
+    let before = context.store.read(|view| view.record("registration", &[]))?;
+    if before.as_deref() != Some(said.as_slice()) {
+        let tag = ops::tag(&[b"register", &rand::random::<[u8; 32]>()]);
+        context.txs.run(ops::register(context.vault.address(), &peer_id, peer_signature, &addresses, tag)).await?;
+        context.store.write(vec![Write::put("registration", Vec::new(), said)]).await?;
+    }
+    Ok(context.client.subscribe(MARKET_TOPIC).await?)
 }
 
 async fn is_settled(context: &Context, order: OrderDigest, from: u64) -> bool {

@@ -21,11 +21,11 @@ use std::{
 use symbolon_executor::{Cancel, CompiledModule, Outcome};
 use symbolon_net::{PeerId, Responder};
 use symbolon_primitives::{
-    Address, ContentRef, Domain, GiveUp, Lane, Nonce, OrderDigest, SignedAgreement, SignedOrder, Signer, Timestamp,
-    UnitResult, Workunit, receipt::Receipt, results::total_fuel, results_root, watch::Package,
+    Address, ContentRef, Domain, GiveUp, Lane, Leaf, Nonce, OrderDigest, SignedAgreement, SignedOrder, Signer,
+    Timestamp, UnitResult, Workunit, receipt::Receipt, results::total_fuel, results_root, watch::Package,
 };
 use symbolon_quorum::{Effect, Effects, Message, Rejected, Remedy, Replica, ReplicaEvent, ReplicaInput, ReplicaPhase};
-use symbolon_store::{Direction, View, Write};
+use symbolon_store::{Direction, View, VoucherKey, Write};
 use symbolon_wire::{OrderMessage, RefusalCode, Request, Response, Right};
 
 /// Everything about one order on this provider, durable as a whole.
@@ -161,6 +161,16 @@ impl OrderRecord {
     pub(crate) fn package(&self) -> Option<Package> {
         let settlement = self.replica.settlement().filter(|_| !self.paid)?;
         Some(watch::quorum_package(self.order(), &settlement))
+    }
+
+    /// What forgets, with the order, which voucher paid it. Those of earlier orders go too: theirs are over or soon will be,
+    /// and any higher voucher shows that they are paid.
+    fn forget_vouchers(&self) -> Option<Write> {
+        let ReplicaPhase::Committed { answer, .. } = self.replica.phase() else { return None };
+        let (_, leaf) = self.order().leaf_of(self.agreement.terms.payee)?;
+        let Leaf { provider: payee, epoch, .. } = *leaf;
+        let key = VoucherKey { direction: Direction::Received, payer: self.payer(), payee, lane: self.lane, epoch };
+        Some(Write::PruneVouchers { key, up_to: leaf.total(answer.fuel).ok()? })
     }
 
     /// What members may fetch of each other: what the order's work needs.
@@ -461,11 +471,12 @@ impl Provider {
             self.channel_order_over(order).await?;
             let mut writes = vec![Write::delete(OrderRecord::KIND, order.as_bytes().to_vec())];
             let domain = &self.context.domain;
-            if let Some(record) = self.orders.get(&order)
-                && let Ok(receipt) = self.context.store.read(|view| record.receipt(&view, domain))
-            {
-                // The proof outlives the work.
-                writes.push(ledger::keep_receipt(order, &receipt)?);
+            if let Some(record) = self.orders.get(&order) {
+                writes.extend(record.forget_vouchers());
+                if let Ok(receipt) = self.context.store.read(|view| record.receipt(&view, domain)) {
+                    // The proof outlives the work.
+                    writes.push(ledger::keep_receipt(order, &receipt)?);
+                }
             }
             self.context.store.write(writes).await?;
             self.orders.remove(&order);

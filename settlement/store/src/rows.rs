@@ -232,8 +232,13 @@ pub enum Write {
     /// An issued voucher must be stored before it is sent, a received one
     /// before it is acted on (SYM-24).
     PutVoucher(VoucherRow),
-    /// Forgets all but the best voucher of an epoch.
-    PruneVouchers(VoucherKey),
+    /// Forgets which vouchers of an epoch, up to a total, paid which orders; the best one stays.
+    PruneVouchers {
+        /// Which epoch.
+        key: VoucherKey,
+        /// The highest total that is forgotten.
+        up_to: Amount,
+    },
     /// Stores a Commit. Storing the same seal again does nothing.
     PutCommit(CommitRow),
     /// Writes nothing, and refuses the whole list when this store may not
@@ -298,7 +303,7 @@ impl Write {
             Self::PutRecord { .. } => WriteKind::PutRecord,
             Self::DeleteRecord { .. } => WriteKind::DeleteRecord,
             Self::PutVoucher(_) => WriteKind::PutVoucher,
-            Self::PruneVouchers(_) => WriteKind::PruneVouchers,
+            Self::PruneVouchers { .. } => WriteKind::PruneVouchers,
             Self::PutCommit(_) => WriteKind::PutCommit,
             Self::Promise(_) => WriteKind::Promise,
             Self::ClearEpoch { .. } => WriteKind::ClearEpoch,

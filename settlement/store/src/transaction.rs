@@ -76,7 +76,7 @@ impl<'s> Transaction<'s> {
                 self.run("DELETE FROM records WHERE kind = ?1 AND id = ?2", params![kind, id])
             }
             Write::PutVoucher(row) => self.put_voucher(row),
-            Write::PruneVouchers(key) => self.prune_vouchers(key),
+            Write::PruneVouchers { key, up_to } => self.prune_vouchers(key, *up_to),
             Write::PutCommit(row) => self.put_commit(row),
             Write::Promise(epoch) => self.promise(epoch).map(|_| ()),
             Write::ClearEpoch { epoch, settled, at } => self.clear_epoch(epoch, *settled, *at),
@@ -233,13 +233,13 @@ impl<'s> Transaction<'s> {
         )
     }
 
-    fn prune_vouchers(&self, key: &VoucherKey) -> Result<(), StoreError> {
+    fn prune_vouchers(&self, key: &VoucherKey, up_to: Amount) -> Result<(), StoreError> {
         let Some(best) = self.view().best_voucher(key)? else { return Ok(()) };
         let (direction, payer, payee, lane, epoch) = columns(key);
         self.run(
             "DELETE FROM vouchers WHERE direction = ?1 AND payer = ?2 AND payee = ?3 AND lane = ?4 AND epoch = ?5
-             AND cumulative < ?6",
-            params![direction, payer, payee, lane, epoch, best.cumulative.to_be_bytes12()],
+             AND cumulative < ?6 AND cumulative <= ?7",
+            params![direction, payer, payee, lane, epoch, best.cumulative.to_be_bytes12(), up_to.to_be_bytes12()],
         )
     }
 

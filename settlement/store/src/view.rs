@@ -421,11 +421,29 @@ impl<'c> View<'c> {
     /// # Errors
     /// [`StoreError`] when the disk or the database fails.
     pub fn open_txs(&self, chain_id: u64, sender: Address) -> Result<Vec<TxIntent>, StoreError> {
+        self.txs(
+            "SELECT id FROM tx_intents WHERE state < 2 AND chain_id = ?1 AND sender = ?2
+             ORDER BY created_at, coalesce(nonce, 9223372036854775807), id",
+            chain_id,
+            sender,
+        )
+    }
+
+    /// Those of them that hold a nonce, by nonce.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk or the database fails.
+    pub fn sent_txs(&self, chain_id: u64, sender: Address) -> Result<Vec<TxIntent>, StoreError> {
+        self.txs(
+            "SELECT id FROM tx_intents WHERE state = 1 AND chain_id = ?1 AND sender = ?2 ORDER BY nonce",
+            chain_id,
+            sender,
+        )
+    }
+
+    fn txs(&self, sql: &str, chain_id: u64, sender: Address) -> Result<Vec<TxIntent>, StoreError> {
         self.faults.note(|| {
-            let mut read = self.conn.prepare_cached(
-                "SELECT id FROM tx_intents WHERE state < 2 AND chain_id = ?1 AND sender = ?2
-                 ORDER BY created_at, coalesce(nonce, 9223372036854775807), id",
-            )?;
+            let mut read = self.conn.prepare_cached(sql)?;
             let ids = read
                 .query_map(params![int("chain id", chain_id)?, sender.as_slice()], |row| row.get::<_, Vec<u8>>(0))?
                 .collect::<Result<Vec<_>, _>>()?;
