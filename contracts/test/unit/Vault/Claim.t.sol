@@ -40,6 +40,23 @@ contract ClaimTest is Fixture {
         eq(token.balanceOf(stranger.who), 3 * UNIT, "tokens after");
     }
 
+    function test_SYM_06_what_lies_behind_the_records_is_no_row() public {
+        channel(payer, payee.who, LANE, 5 * UNIT);
+        bytes memory list = records(LANE, row(payer.pk, payee.who, LANE, 2 * UNIT, 0));
+        // A good voucher where the next row would be, beyond the count and the length.
+        bytes memory call = abi.encodePacked(
+            IVault.claim.selector,
+            abi.encode(0x40, address(0), list.length),
+            list,
+            row(payer.pk, payee.who, LANE, 3 * UNIT, 0)
+        );
+        vm.prank(payee.who);
+        (bool ok, bytes memory answer) = address(vault).call(call);
+        yes(ok, "taken");
+        eq(abi.decode(answer, (uint96)), 2 * UNIT, "credited");
+        eq(claimedOf(payer.who, payee.who, LANE), 2 * UNIT, "claimed");
+    }
+
     function test_SYM_06_a_payout_of_nothing_calls_no_token_and_says_nothing() public {
         vm.recordLogs();
         eq(claim("", stranger.who), 0, "credited");
