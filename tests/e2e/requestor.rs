@@ -12,7 +12,7 @@ use symbolon_settlement::{
 use symbolon_store::{Direction, Look, StoreHandle};
 use symbolon_tests::{
     base_units, ensure_refused,
-    rpc_proxy::{self, RpcProxy},
+    rpc_proxy::{self, Fault, RpcProxy, Rule},
 };
 
 fn key(byte: u8) -> Key {
@@ -57,6 +57,31 @@ async fn e2e_n6_a_requestor_signs_nothing_while_its_endpoints_cannot_tell_the_ch
     let report = said.iter().find(|said| said["event"] == "job_done").unwrap();
     assert!(base_units(&report["paid"]).unwrap() > 0);
     assert!(!signed(&market, "requestor").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_l8_a_job_that_cannot_be_taken_up_is_left_for_the_next_run() {
+    let market = Market::new();
+    market.requestor("requestor", &key(0x24));
+    let mut job = market.job("requestor", 600, &[]);
+    job.wait_after("order_out", 1);
+    job.kill();
+    let cut_off = market.ask("requestor", &["job", "ls"]);
+    assert_eq!((cut_off.len(), cut_off[0]["open_orders"].as_u64()), (1, Some(2)), "{cut_off:?}");
+
+    // Three calls look at the vault; the next ones would read the channels.
+    let proxy = RpcProxy::start(&market.rpc()).await.unwrap();
+    proxy.inject(Rule::always(Fault::Error(-32_005, "slow down")).on("eth_call").after(3));
+    let mut job = market.job("requestor", 600, &["--rpc", &proxy.url()]);
+    let status = job.process.ended_within(Duration::from_secs(60)).expect("the job does not end");
+    assert!(!status.success() && proxy.fired().contains_key("error"), "{:#?}", job.said());
+    assert_eq!(market.ask("requestor", &["job", "ls"]), cut_off);
+
+    let job = market.job("requestor", 600, &[]);
+    let said = market.finish("requestor", job);
+    assert!(said.iter().any(|said| said["event"] == "resumed"));
+    let report = said.iter().find(|said| said["event"] == "job_done").unwrap();
+    assert_eq!((&report["job"], report["orders"].as_u64()), (&cut_off[0]["id"], Some(2)), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

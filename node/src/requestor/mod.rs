@@ -329,7 +329,11 @@ impl Requestor {
         let mut watching = JoinSet::new();
         watching.spawn(money::watch_head(Arc::clone(context)));
         requestor.report.job = requestor.job.id();
-        let mut done = if goes_on { requestor.recover().await } else { requestor.begin(net).await };
+        if goes_on {
+            // What this run cannot take up it leaves as it is, money included: another one goes on with it.
+            requestor.recover().await?;
+        }
+        let mut done = if goes_on { Ok(()) } else { requestor.begin(net).await };
         if done.is_err() && requestor.orders.is_empty() && requestor.earmarked.is_zero() {
             // Nothing is earmarked yet: what was deposited goes back at once.
             if let Err(stuck) = money::pay_out_free(context).await {
