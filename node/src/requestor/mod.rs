@@ -4,6 +4,7 @@
 //! back as [`Done`], and every decision about money or truth is a machine's.
 
 mod job;
+mod lost;
 mod market;
 mod money;
 mod orders;
@@ -219,6 +220,8 @@ enum Done {
     Fetched { order: OrderDigest, from: Address, fetched: Result<Vec<Fetched>, String> },
     /// Earmarks are open at depth.
     Earmarked(Result<money::Opened, NodeError>),
+    /// The channels of an order's members, as they are now.
+    Looked { order: OrderDigest, seen: Result<money::Opened, NodeError> },
 }
 
 /// A requestor with one job.
@@ -618,6 +621,7 @@ impl Requestor {
                 self.opening = false;
                 self.on_opened(opened?).await
             }
+            Done::Looked { order, seen } => self.on_looked(order, seen).await,
         }
     }
 

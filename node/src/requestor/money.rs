@@ -81,7 +81,7 @@ impl PayerRecord {
 
 /// Channels that are open, as the chain shows them at depth.
 pub(super) struct Opened {
-    views: Vec<((Address, u16), View)>,
+    pub(super) views: Vec<((Address, u16), View)>,
 }
 
 impl Requestor {
@@ -170,7 +170,7 @@ impl Requestor {
     }
 
     /// Hands an input to a channel; what must be durable is durable when this returns.
-    async fn channel(&mut self, id: (Address, u16), input: PayerInput) -> Result<Effects, JobError> {
+    pub(super) async fn channel(&mut self, id: (Address, u16), input: PayerInput) -> Result<Effects, JobError> {
         let Some(record) = self.channels.get_mut(&id) else { return Ok(Effects::new()) };
         let before = record.payer.clone();
         let effects = match record.payer.handle(&self.context.key, input, now()) {
@@ -552,6 +552,15 @@ async fn open_and_look(
     context.store.write(writes).await?;
     // Confirmed means as deep as anybody asks for.
     context.txs.run(intent).await?;
+    look_all(context, channels, royalty).await
+}
+
+/// Channels as the chain shows them now, at depth.
+pub(super) async fn look_all(
+    context: &Context,
+    channels: &[(Address, u16)],
+    royalty: Royalty,
+) -> Result<Opened, NodeError> {
     let anchor = context.vault.chain().anchor(Depth::Blocks(context.timing.depth.into())).await?;
     let mut views = Vec::with_capacity(channels.len());
     for (provider, number) in channels {
