@@ -173,9 +173,13 @@ impl Requestor {
         let Some((_, fuel)) = running.verdict.canonical() else { return Ok(()) };
         let dissented = running.dissented.clone();
         for leaf in running.order().leaves.clone() {
-            if !dissented.contains(&leaf.provider) && self.is_paid_on_chain(&leaf, fuel)? {
-                self.add_source(order, leaf.provider);
+            if dissented.contains(&leaf.provider) || !self.is_paid_on_chain(&leaf, fuel)? {
+                continue;
             }
+            if let Some(running) = self.orders.get_mut(&order).filter(|running| running.agreed.contains(&leaf.provider)) {
+                running.paid.insert(leaf.provider);
+            }
+            self.add_source(order, leaf.provider);
         }
         Ok(())
     }

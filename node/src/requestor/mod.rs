@@ -262,7 +262,8 @@ impl Requestor {
     /// Runs a job from deposit to outputs, or goes on with it where an earlier
     /// run was cut off. Answers each part's output in order, and the money.
     /// Until [`forget_job`] is told that the outputs are where they belong, the
-    /// same job answers them again and pays nothing for it.
+    /// same job answers them again and pays nothing for it, except what
+    /// [`JobReport::unpaid`] says is still owed.
     ///
     /// # Errors
     /// [`JobError`]. Whatever happens, earmarks come back: by a release the
@@ -353,6 +354,10 @@ impl Requestor {
                 Ok(Err(error)) => requestor.warn(format!("some earmarks wait for their expiry: {error}")),
                 Err(_) => requestor.warn("some earmarks wait for their expiry: no answer in time".to_owned()),
             }
+        }
+        if !requestor.unpaid.is_empty() {
+            let unpaid = requestor.unpaid.len();
+            requestor.warn(format!("{unpaid} vouchers are owed and not signed, because the chain cannot be told"));
         }
         if done.is_err() && requestor.orders.is_empty() {
             // Nothing went out that another run could go on with.
@@ -500,6 +505,7 @@ impl Requestor {
                     None => return Err(NodeError::NetworkGone.into()),
                 },
                 Some(done) = self.incoming.recv() => self.on_done(done).await?,
+                _ = tick.tick() => self.pay_waiting().await?,
             }
         }
     }
@@ -507,6 +513,7 @@ impl Requestor {
     fn finish(mut self) -> Result<(Vec<UnitOutput>, JobReport), JobError> {
         self.add_up_orders()?;
         self.report.earmarked = self.earmarked;
+        self.report.unpaid = self.unpaid.len();
         self.report.paid = Amount::checked_sum(self.report.providers.values().map(|part| part.voucher))?;
         self.context.events.emit(Event::JobDone(Box::new(self.report.clone())));
         Ok((self.outputs.into_values().collect(), self.report))

@@ -240,6 +240,13 @@ impl Requestor {
                 running.paid.insert(leaf.provider);
             }
             self.add_source(order, leaf.provider);
+        } else if effects.is_empty() {
+            self.warn(format!(
+                "no voucher is signed for {}: order {order} is not open in its channel any more. Whether the chain \
+                 shows it as paid is looked at",
+                leaf.provider
+            ));
+            self.look_at(order);
         }
         for effect in effects {
             let Effect::SendVoucher { order, signed } = effect else { continue };
@@ -283,10 +290,11 @@ impl Requestor {
 
     /// Frees lanes whose order can be settled no more.
     pub(super) async fn lanes_tick(&mut self) -> Result<(), JobError> {
-        // What members are still asked about may turn out to be owed.
         let runs_out = |record: &&PayerRecord| {
-            let open = record.payer.open_order();
-            open.is_some_and(|order| !self.orders.get(&order).is_some_and(super::RunningOrder::is_asked_about))
+            let Some(order) = record.payer.open_order() else { return false };
+            let payee = record.payer.terms().payee;
+            let is_owed = |running: &super::RunningOrder| running.may_owe(payee, self.spec.withhold_vouchers);
+            !self.orders.get(&order).is_some_and(is_owed)
         };
         let held: Vec<(Address, u16)> = self.channels.values().filter(runs_out).map(PayerRecord::id).collect();
         for id in held {

@@ -169,8 +169,14 @@ impl RunningOrder {
     }
 
     /// Whether its members were asked what became of it, and may still answer.
-    pub(super) fn is_asked_about(&self) -> bool {
+    fn is_asked_about(&self) -> bool {
         self.resumed && !self.done && self.verdict.canonical().is_none()
+    }
+
+    /// Whether a member's voucher is still to be signed, or may be, however late it is: it waits for endpoints that tell
+    /// the chain alike, or for members that were asked. With the lane free it never could be.
+    pub(super) fn may_owe(&self, provider: Address, withheld: bool) -> bool {
+        self.is_asked_about() || !withheld && self.agreed.contains(&provider)
     }
 
     pub(super) fn members(&self) -> impl Iterator<Item = Address> + '_ {
@@ -714,5 +720,19 @@ pub(super) mod tests {
         let terms = OrderTerms::new(&order, domain, key.address(), Timing::default()).unwrap();
         let message = OrderMessage { order, members: providers.map(member).to_vec(), commits: Vec::new() };
         RunningOrder::new(JobId::default(), message, Vec::new(), terms, vec![0], 0)
+    }
+
+    #[test]
+    fn a_lane_is_held_past_settle_by_while_its_voucher_may_be_owed() {
+        let mut order = running(0, 0);
+        let [agreed, other] = [2, 3].map(Address::repeat_byte);
+        assert!(!order.may_owe(agreed, false));
+        order.agreed.insert(agreed);
+        assert!(order.may_owe(agreed, false) && !order.may_owe(other, false));
+        assert!(!order.may_owe(agreed, true), "nothing is ever signed for it");
+        order.recall();
+        assert!(order.may_owe(other, true), "it was asked");
+        order.done = true;
+        assert!(!order.may_owe(other, false));
     }
 }
