@@ -275,7 +275,7 @@ impl Requestor {
         self.load_channels().await?;
         let mut orders: Vec<RunningOrder> = snapshot::all(&self.context.store)?;
         orders.retain(|running| running.job == job);
-        orders.sort_by_key(|running| (running.verdict.terms().settle_by(), running.verdict.terms().digest()));
+        orders.sort_by_key(RunningOrder::age);
         self.draws = orders.len() as u64;
         let mut kept: BTreeSet<usize> = BTreeSet::new();
         let mut newest: BTreeMap<usize, OrderDigest> = BTreeMap::new();

@@ -145,6 +145,12 @@ impl RunningOrder {
         &self.message.order
     }
 
+    /// Ascends from a batch's first order to its newest. A later one may well have the earlier settle-by, by the terms of
+    /// its members.
+    pub(super) fn age(&self) -> (u32, Timestamp, OrderDigest) {
+        (self.attempt, self.verdict.terms().settle_by(), self.verdict.terms().digest())
+    }
+
     /// Where a member is reached, as the order says.
     pub(super) fn peer_of(&self, provider: Address) -> Option<Peer> {
         let member = self.message.members.iter().find(|member| member.provider == provider)?;
@@ -683,6 +689,10 @@ pub(super) mod tests {
 
     /// An order of two replicas and a reserve, each on this lane with so much owed before it.
     pub(in crate::requestor) fn running(lane_number: u16, owed: u64) -> RunningOrder {
+        running_until(lane_number, owed, 0, Timestamp(300))
+    }
+
+    fn running_until(lane_number: u16, owed: u64, attempt: u32, settle_by: Timestamp) -> RunningOrder {
         let (key, domain) = (Key::from_bytes(&[1; 32]).unwrap(), Domain { chain_id: 1, vault: Address::ZERO });
         let providers = [2, 3, 4].map(Address::repeat_byte);
         let leaf = |provider| Leaf {
@@ -715,11 +725,17 @@ pub(super) mod tests {
             salt: Salt::from_bytes(rand::random()),
         };
         let leaves = providers.map(leaf).to_vec();
-        let order = SignedOrder::sign(&key, &domain, work, leaves, Royalty::NONE, 2, Timestamp(300));
+        let order = SignedOrder::sign(&key, &domain, work, leaves, Royalty::NONE, 2, settle_by);
         let member = |provider| Member { provider, peer: Vec::new(), addrs: Vec::new() };
         let terms = OrderTerms::new(&order, domain, key.address(), Timing::default()).unwrap();
         let message = OrderMessage { order, members: providers.map(member).to_vec(), commits: Vec::new() };
-        RunningOrder::new(JobId::default(), message, Vec::new(), terms, vec![0], 0)
+        RunningOrder::new(JobId::default(), message, Vec::new(), terms, vec![0], attempt)
+    }
+
+    #[test]
+    fn a_later_attempt_is_newer_whatever_its_members_need_for_settling() {
+        let (first, second) = (running_until(0, 0, 0, Timestamp(300)), running_until(0, 0, 1, Timestamp(250)));
+        assert!(first.age() < second.age());
     }
 
     #[test]
