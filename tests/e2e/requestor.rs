@@ -272,6 +272,39 @@ async fn e2e_l12_a_channel_that_another_copy_of_the_key_used_stops_and_goes_on_w
     assert_eq!((&released[0]["waiting"], &released[0]["searched"]), (&0.into(), &true.into()));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_l12_a_stopped_channel_does_not_keep_a_job_from_paying_the_others() {
+    let market = Market::new();
+    let key = key(0x25);
+    market.requestor("requestor", &key);
+    let job = |more: &[&str]| market.job("requestor", 600, &[&["--subtasks", "6", "--budget", "60"], more].concat());
+    // Decided and not paid: the first orders are settled by their quorums.
+    let mut silent = job(&["--withhold-vouchers"]);
+    silent.wait_after("earmarked", 0);
+    let first: Value = serde_json::json!(symbolon_primitives::Royalty::NONE.lane(0));
+    let mut settled = Value::Null;
+    until("a settlement in a first lane", || {
+        let channels = market.ask("requestor", &["channel", "ls"]);
+        let paid = |channel: &&Value| channel["lane"] == first && channel["claimed"] != "0";
+        settled = channels.iter().find(paid).cloned().unwrap_or_default();
+        !settled.is_null()
+    });
+    silent.kill();
+
+    // Somebody else signs with the key on one of them.
+    let payee: Address = settled["payee"].as_str().unwrap().parse().unwrap();
+    let total = Amount::new(base_units(&settled["allocated"]).unwrap() - 1).unwrap();
+    claim_foreign_voucher(&market, &market.rpc(), &key, payee, total).await;
+    let said = market.finish("requestor", job(&[]));
+    let stopped = |said: &&Value| said["message"].as_str().is_some_and(|said| said.contains("a channel is stopped"));
+    assert_eq!(said.iter().filter(stopped).count(), 1, "{said:#?}");
+    let report = said.iter().find(|said| said["event"] == "job_done").unwrap();
+    assert_eq!(report["orders"].as_u64(), Some(6), "{report}");
+    let vouchered = signed(&market, "requestor");
+    assert!(!vouchered.contains_key(&(payee, 0, 0)), "{vouchered:?}");
+    assert!(vouchered.keys().any(|(other, lane, _)| *other != payee && *lane == 0), "{vouchered:?}");
+}
+
 /// Claims a voucher that the folder never signed, on the first lane with an earmark for `payee`; answers which.
 async fn claim_foreign_voucher(market: &Market, rpc: &str, key: &Key, payee: Address, total: Amount) -> (Address, u16) {
     let network: Value = serde_json::from_slice(&std::fs::read(market.devnet.network()).unwrap()).unwrap();

@@ -234,18 +234,22 @@ impl Requestor {
             self.unpaid.push((order, *leaf, fuel));
             return Ok(());
         }
-        let effects = self.channel((leaf.provider, leaf.lane_number), PayerInput::Agreed { order, fuel }).await?;
+        let agreed = self.channel((leaf.provider, leaf.lane_number), PayerInput::Agreed { order, fuel }).await;
+        let (effects, why) = match agreed {
+            // A person has to look at this channel. Others are paid all the same.
+            Err(JobError::Node(NodeError::Channel(Rejected { reason: Reason::Halted(_), .. }))) => {
+                (Effects::new(), format!("its channel is stopped (symbolon channel resume {})", leaf.provider))
+            }
+            effects => (effects?, "it is not open in its channel any more".to_owned()),
+        };
         if effects.is_empty() && self.is_promised(leaf, fuel)? {
             if let Some(running) = self.orders.get_mut(&order) {
                 running.paid.insert(leaf.provider);
             }
             self.add_source(order, leaf.provider);
         } else if effects.is_empty() {
-            self.warn(format!(
-                "no voucher is signed for {}: order {order} is not open in its channel any more. Whether the chain \
-                 shows it as paid is looked at",
-                leaf.provider
-            ));
+            self.warn(format!("no voucher is signed for order {order} of {}: {why}", leaf.provider));
+            // The chain may have paid for it meanwhile.
             self.look_at(order);
         }
         for effect in effects {
