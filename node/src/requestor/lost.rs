@@ -26,7 +26,7 @@ enum Next {
     Ask,
     /// Its work is given out anew.
     Anew,
-    /// Nothing: its work was given out often enough.
+    /// Nothing: its work was given out often enough in this run. Another one may begin anew.
     Enough,
 }
 
@@ -42,7 +42,7 @@ impl RunningOrder {
         self.reissue_at = Some(now().plus_secs(wait));
     }
 
-    /// `is_paid`: what the chain shows; `given_out`: how often its parts were.
+    /// `is_paid`: what the chain shows; `given_out`: how often this run gave its parts out.
     fn next(&self, is_paid: bool, given_out: u32) -> Next {
         let is_known = self.refused.len() < self.message.members.len();
         if self.resumed && !self.looked {
@@ -88,7 +88,8 @@ impl Requestor {
         for order in due {
             let is_paid = self.shows_as_paid(order);
             let Some(running) = self.orders.get_mut(&order) else { continue };
-            let next = running.next(is_paid, running.attempt + 1);
+            let given_out = running.batch.first().and_then(|first| self.given_out.get(first));
+            let next = running.next(is_paid, given_out.copied().unwrap_or_default());
             running.reissue_at = Some(time.plus_secs(ASKED_SECS));
             match next {
                 Next::Look => self.look_at(order),
@@ -206,6 +207,16 @@ mod tests {
         assert_eq!(order.next(true, 0), Next::Ask);
         order.refused = order.members().collect();
         assert_eq!(order.next(true, 0), Next::Anew);
+    }
+
+    #[test]
+    fn a_run_gives_work_out_so_often_however_often_others_did() {
+        let mut order = running(1, 100);
+        order.attempt = ATTEMPTS - 1;
+        assert_eq!((order.next(false, ATTEMPTS - 1), order.next(false, ATTEMPTS)), (Next::Anew, Next::Enough));
+        order.recall();
+        order.looked = true;
+        assert_eq!(order.next(false, 0), Next::Anew, "the job can go on");
     }
 
     #[test]

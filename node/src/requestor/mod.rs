@@ -56,7 +56,7 @@ const GIVE_UPS: Duration = Duration::from_secs(3);
 const CLOSE: Duration = Duration::from_secs(90);
 /// How long providers that are slow to prepare are waited for once there are enough.
 const PREPARE_GRACE: Duration = Duration::from_secs(15);
-/// Times a batch is given out before the job gives up on it.
+/// Times a batch is given out before a run gives up on it. Who asks for the job again has it tried again.
 const ATTEMPTS: u32 = 5;
 
 /// One part of a job.
@@ -239,6 +239,8 @@ pub struct Requestor {
     orders: BTreeMap<OrderDigest, RunningOrder>,
     timers: BTreeMap<OrderDigest, Timestamp>,
     pending: VecDeque<(Vec<usize>, u32)>,
+    /// How often this run gave each batch out, by its first part.
+    given_out: BTreeMap<usize, u32>,
     outputs: BTreeMap<usize, UnitOutput>,
     prepared: BTreeMap<Address, bool>,
     /// Whether providers were looked for in this run. One that goes on may have to look for none.
@@ -313,6 +315,7 @@ impl Requestor {
             orders: BTreeMap::new(),
             timers: BTreeMap::new(),
             pending: VecDeque::new(),
+            given_out: BTreeMap::new(),
             outputs: BTreeMap::new(),
             prepared: BTreeMap::new(),
             engaged: false,

@@ -322,6 +322,8 @@ impl Requestor {
         let mut writes = vec![snapshot::put(digest.as_bytes(), &running)?];
         writes.extend(self.reserve_lanes(digest, &running.message.order, settle_by)?);
         context.store.write(writes).await?;
+        let first = running.batch.first().copied().unwrap_or_default();
+        *self.given_out.entry(first).or_default() += 1;
         for (partner, _) in &members {
             self.send_order(digest, partner, &message);
         }
