@@ -85,6 +85,27 @@ async fn e2e_l8_a_job_that_cannot_be_taken_up_is_left_for_the_next_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn e2e_sym_04_a_lane_near_its_expiry_is_extended_and_not_earmarked_again() {
+    let market = Market::new();
+    market.requestor("requestor", &key(0x26));
+    let mut job = market.job("requestor", 200, &[]);
+    job.wait_after("earmarked", 0);
+    job.kill();
+    let earmarked = |job: &Telling| {
+        let said = job.said().into_iter().rev().find(|said| said["event"] == "earmarked").unwrap();
+        base_units(&said["amount"]).unwrap()
+    };
+    let all = earmarked(&job);
+    // An hour is left, which is what an order with parts of half an hour may take. Next to nothing of the budget is free.
+    let budget = format!("{}.{:018}", (all + 1_000) / 10_u128.pow(18), (all + 1_000) % 10_u128.pow(18));
+    let mut job = market.job("requestor", 200, &["--subtask-timeout", "00:29:11", "--budget", &budget]);
+    job.wait_after("earmarked", 0);
+    job.kill();
+    let more = earmarked(&job) - all;
+    assert!((1..=1_000).contains(&more), "{more} base units on top of {all}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn e2e_l2_a_restored_requestor_signs_nothing_where_it_may_have_signed_before() {
     let mut market = Market::new();
     market.requestor("first", &key(0x22));

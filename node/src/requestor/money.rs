@@ -449,8 +449,8 @@ impl Requestor {
         let all = price.checked_mul(orders).unwrap_or(Amount::MAX);
         match self.channels.get(&(partner.provider, *number)) {
             Some(record) if record.payer.open_order().is_some() => Amount::ZERO,
-            Some(record) if lasts(record, partner) => record.payer.missing(all),
-            _ => all,
+            Some(record) => lacks(&record.payer, all, lasts(record, partner)),
+            None => all,
         }
     }
 
@@ -471,7 +471,8 @@ impl Requestor {
             let most = price(terms.flat, terms.rate, max_fuel)?;
             let lane = self.lanes_of(partner.provider).into_iter().find_map(|number| {
                 let Some(record) = self.channels.get(&(partner.provider, number)) else { return Some((number, most)) };
-                record.payer.open().is_none().then(|| (number, record.payer.missing(most)))
+                let lacks = lacks(&record.payer, most, lasts(record, partner));
+                record.payer.open().is_none().then_some((number, lacks))
             });
             let Some((number, missing)) = lane else { continue };
             if missing.is_zero() || missing > left {
@@ -535,6 +536,13 @@ impl Requestor {
         self.context.events.emit(Event::Earmarked { amount: self.earmarked, channels });
         Ok(())
     }
+}
+
+/// What has to be earmarked before orders of this price can leave. What does not last is earmarked still, and whatever
+/// comes on top moves the expiry.
+fn lacks(payer: &Payer, all: Amount, lasts: bool) -> Amount {
+    let missing = payer.missing(all);
+    if lasts { missing } else { missing.max(Amount::from_u64(1)) }
 }
 
 /// Whether a channel's expiry leaves an order under this agreement the time it may take.
