@@ -91,7 +91,7 @@ pub struct JobSpec {
     pub terms: RequestorTerms,
     /// The least stake that makes an offer count, in base units.
     pub min_stake: Amount,
-    /// The most set aside at any time, in base units.
+    /// The most that it spends, what is set aside included, in base units.
     pub budget: Amount,
     /// Time for the whole job.
     pub timeout: Duration,

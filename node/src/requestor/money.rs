@@ -5,6 +5,7 @@ use crate::{
     context::{Context, NodeError, now},
     event::Event,
     find,
+    known::{Role, known_channels},
     peer::CallError,
     snapshot::{self, Snapshot},
 };
@@ -19,7 +20,7 @@ use symbolon_channel::{
     ChannelTerms, Effect, Effects, Order, Payer, PayerInput, Reason, Rejected, SignedVoucher, View,
 };
 use symbolon_primitives::{
-    Address, Amount, Epoch, Lane, Leaf, OrderDigest, Release, Royalty, Signature, SignedOrder, Signer, Timestamp,
+    Address, Amount, Domain, Epoch, Lane, Leaf, OrderDigest, Release, Royalty, Signature, SignedOrder, Signer, Timestamp,
     Voucher, price,
 };
 use symbolon_settlement::{
@@ -323,11 +324,9 @@ impl Requestor {
         let restored = store.read(|view| view.restored()).map_err(NodeError::from)?.is_some();
         let head = vault.chain().head().await.map_err(NodeError::from)?;
         let opened = find::opened_by(vault, me, self.context.deployed_at, store, &head).await?;
-        let is_known = |payee: Address, lane: Lane| {
-            self.channels.get(&(payee, lane.number16())).is_some_and(|record| record.payer.terms().lane == lane)
-        };
+        let known = store.read(|view| known_lanes(&view, &self.context.domain, me))?;
         let strange: BTreeSet<(Address, Lane)> =
-            opened.into_iter().filter(|(payee, lane)| !is_known(*payee, *lane)).collect();
+            opened.into_iter().filter(|place| !known.contains(place)).collect();
         if !restored && strange.is_empty() {
             return Ok(0..u16::MAX);
         }
@@ -545,6 +544,13 @@ fn lacks(payer: &Payer, all: Amount, lasts: bool) -> Amount {
     if lasts { missing } else { missing.max(Amount::from_u64(1)) }
 }
 
+/// The lanes on which this folder pays, under whatever royalty.
+fn known_lanes(view: &StoreView<'_>, domain: &Domain, me: Address) -> Result<BTreeSet<(Address, Lane)>, NodeError> {
+    let known = known_channels(view, domain)?.into_iter();
+    let paying = known.filter(|known| known.role == Role::Payer && known.payer == me);
+    Ok(paying.map(|known| (known.payee, known.lane)).collect())
+}
+
 /// Whether a channel's expiry leaves an order under this agreement the time it may take.
 fn lasts(record: &PayerRecord, partner: &Partner) -> bool {
     let terms = &partner.agreement.terms;
@@ -702,5 +708,56 @@ pub(super) async fn watch_head(context: Arc<Context>) {
             tracing::debug!(%error, "the newest block cannot be told");
         }
         sleep(poll).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use symbolon_primitives::Key;
+    use symbolon_store::Store;
+
+    #[test]
+    fn a_channel_under_another_royalty_is_no_stranger() {
+        let me = Key::from_bytes(&[1; 32]).unwrap().address();
+        let domain = Domain { chain_id: 1, vault: Address::ZERO };
+        let place = |payer, vault, royalty: Royalty| ChannelTerms {
+            domain: Domain { vault, ..domain },
+            payer,
+            payee: Address::repeat_byte(2),
+            lane: royalty.lane(3),
+            margin_secs: 10,
+        };
+        let other = Royalty::new(Address::repeat_byte(9), 100).unwrap();
+        let ours = [Royalty::NONE, other].map(|royalty| place(me, domain.vault, royalty));
+        let foreign = [
+            place(Address::repeat_byte(4), domain.vault, Royalty::new(Address::repeat_byte(9), 200).unwrap()),
+            place(me, Address::repeat_byte(5), Royalty::new(Address::repeat_byte(9), 300).unwrap()),
+        ];
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(dir.path()).unwrap();
+        let put = |terms: &ChannelTerms| PayerRecord { payer: Payer::new(*terms) }.put().unwrap();
+        store.write(&ours.iter().chain(&foreign).map(put).collect::<Vec<_>>()).unwrap();
+        let known = known_lanes(&store.view(), &domain, me).unwrap();
+        assert_eq!(known, ours.iter().map(|terms| (terms.payee, terms.lane)).collect());
+    }
+
+    #[test]
+    fn a_lane_that_does_not_last_lacks_what_moves_its_expiry_and_not_its_share_again() {
+        let key = Key::from_bytes(&[1; 32]).unwrap();
+        let terms = ChannelTerms {
+            domain: Domain { chain_id: 1, vault: Address::ZERO },
+            payer: key.address(),
+            payee: Address::repeat_byte(2),
+            lane: Royalty::NONE.lane(0),
+            margin_secs: 10,
+        };
+        let mut payer = Payer::new(terms);
+        let [share, one] = [100, 1].map(Amount::from_u64);
+        let view = View { allocated: share, expiry: Timestamp(1_000), block: 1, ..View::default() };
+        payer.handle(&key, PayerInput::Seen(view), Timestamp(0)).unwrap();
+        assert_eq!((lacks(&payer, share, true), lacks(&payer, share, false)), (Amount::ZERO, one));
+        assert_eq!(lacks(&payer, Amount::from_u64(130), false), Amount::from_u64(30));
     }
 }
