@@ -157,6 +157,26 @@ fn e2e_sym_23_what_a_quorum_settled_while_its_requestor_was_away_is_not_given_ou
 }
 
 #[test]
+fn e2e_sym_24_members_are_heard_and_paid_while_providers_are_looked_for() {
+    let world = World::new();
+    let mut providers: Vec<Node> = (0..3).map(|number| world.provider(&format!("provider-{number}"))).collect();
+    providers.iter_mut().for_each(Node::start);
+    // More offers than there are: each search takes all the time it has.
+    let (mut requestor, _) = world.requestor("requestor", 99);
+    providers.iter_mut().for_each(Node::until_ready);
+    let order = order_of(&dies_after(&mut requestor, "order_out", &[])).unwrap();
+    until("the members' results", SOON, || {
+        providers.iter_mut().for_each(Node::hear);
+        providers.iter().filter(|provider| provider.orders("computed").contains(&order)).count() == 2
+    });
+    requestor.start();
+    let next = requestor.until("see it through", SOON, |event| {
+        event["event"] == "offers" || event["event"] == "order_done" && order_of(event).as_ref() == Some(&order)
+    });
+    assert_eq!(next["event"], "order_done", "{next}");
+}
+
+#[test]
 fn e2e_a_job_that_is_given_up_makes_room_for_another() {
     let world = World::new();
     let mut providers: Vec<Node> = (0..3).map(|number| world.provider(&format!("provider-{number}"))).collect();

@@ -177,7 +177,8 @@ impl Requestor {
             if dissented.contains(&leaf.provider) || !self.is_paid_on_chain(&leaf, fuel)? {
                 continue;
             }
-            if let Some(running) = self.orders.get_mut(&order).filter(|running| running.agreed.contains(&leaf.provider)) {
+            if let Some(running) = self.orders.get_mut(&order).filter(|running| running.agreed.contains(&leaf.provider))
+            {
                 running.paid.insert(leaf.provider);
             }
             self.add_source(order, leaf.provider);

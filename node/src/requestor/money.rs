@@ -20,8 +20,8 @@ use symbolon_channel::{
     ChannelTerms, Effect, Effects, Order, Payer, PayerInput, Reason, Rejected, SignedVoucher, View,
 };
 use symbolon_primitives::{
-    Address, Amount, Domain, Epoch, Lane, Leaf, OrderDigest, Release, Royalty, Signature, SignedOrder, Signer, Timestamp,
-    Voucher, price,
+    Address, Amount, Domain, Epoch, Lane, Leaf, OrderDigest, Release, Royalty, Signature, SignedOrder, Signer,
+    Timestamp, Voucher, price,
 };
 use symbolon_settlement::{
     Depth, Header,
@@ -325,8 +325,7 @@ impl Requestor {
         let head = vault.chain().head().await.map_err(NodeError::from)?;
         let opened = find::opened_by(vault, me, self.context.deployed_at, store, &head).await?;
         let known = store.read(|view| known_lanes(&view, &self.context.domain, me))?;
-        let strange: BTreeSet<(Address, Lane)> =
-            opened.into_iter().filter(|place| !known.contains(place)).collect();
+        let strange: BTreeSet<(Address, Lane)> = opened.into_iter().filter(|place| !known.contains(place)).collect();
         if !restored && strange.is_empty() {
             return Ok(0..u16::MAX);
         }
