@@ -179,13 +179,6 @@ impl Requestor {
             Err(Rejected { reason: Reason::Stale { .. } | Reason::NotOpen(_), .. }) => return Ok(Effects::new()),
             answer => answer.map_err(NodeError::from)?,
         };
-        for effect in &effects {
-            if let Effect::Halted(conflict) = effect {
-                let message = format!("a channel is stopped: {conflict}");
-                tracing::error!("{message}");
-                self.context.events.emit(Event::Warning { message });
-            }
-        }
         let order = order_of(&input);
         // Where a voucher tells the whole step, it alone is written.
         let told =
@@ -202,6 +195,13 @@ impl Requestor {
         }
         if !writes.is_empty() {
             self.context.store.write(writes).await?;
+        }
+        for effect in &effects {
+            if let Effect::Halted(conflict) = effect {
+                let message = format!("a channel is stopped: {conflict}");
+                tracing::error!("{message}");
+                self.context.events.emit(Event::Warning { message });
+            }
         }
         Ok(effects)
     }
