@@ -7,7 +7,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use symbolon_node::Timing;
+use symbolon_node::{ChannelReason, Timing};
 use symbolon_primitives::{Address, Domain};
 use symbolon_settlement::{ChainConfig, ChainError, ChainView, TxConfig, TxError, VaultView};
 
@@ -160,11 +160,31 @@ pub(crate) fn node_failure(error: symbolon_node::NodeError) -> Failure {
         NodeError::Funds { .. } => {
             Failure::input(error.to_string()).hint("on a devnet: symbolon devnet fund ADDRESS --tokens N")
         }
+        NodeError::Channel(ref rejected) if matches!(rejected.reason, ChannelReason::Halted(_)) => {
+            Failure::chain(error.to_string())
+                .hint("symbolon doctor names the channel; symbolon channel resume PAYEE says more and goes on with it")
+        }
         NodeError::Channel(_) => Failure::chain(error.to_string())
             .hint("the chain is not the one this data folder knows: a devnet that was started anew needs new folders"),
         NodeError::Net(_) => {
             Failure::input(error.to_string()).hint("choose another address with --listen; port 0 takes a free one")
         }
         other => Failure::work(foreign(&other.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use symbolon_node::{Conflict, NodeError};
+    use symbolon_primitives::Refuse;
+
+    #[test]
+    fn a_stopped_channel_is_not_taken_for_another_chain() {
+        let hint = |reason: ChannelReason| node_failure(NodeError::Channel(reason.close())).hint.unwrap_or_default();
+        let stopped = hint(ChannelReason::Halted(Conflict::EpochWentBack { have: 2, seen: 1 }));
+        assert!(stopped.contains("symbolon channel resume"), "{stopped}");
+        let other = hint(ChannelReason::EpochClosed { epoch: 1 });
+        assert!(other.contains("devnet"), "{other}");
     }
 }

@@ -199,6 +199,8 @@ pub struct JobReport {
     pub orders: usize,
     /// Fuel of the agreed results.
     pub fuel: u64,
+    /// Vouchers that are owed and not signed yet. The job is not to be forgotten before they are.
+    pub unpaid: usize,
 }
 
 /// One provider's part of a job.

@@ -54,7 +54,7 @@ pub use requestor::{
     DrawRules, JobError, JobId, JobSpec, Requestor, UnfinishedJob, UnitOutput, UnitSpec, batches, forget_job, grouping,
     unfinished_jobs,
 };
-pub use symbolon_channel::Conflict;
+pub use symbolon_channel::{Conflict, Reason as ChannelReason};
 pub use symbolon_market::Candidate;
 pub use watch::{HandOverError, hand_over, packages, watch_receipts};
 pub use watchtower::{Kept, WatchReceipt, Watchtower, WatchtowerConfig, watched};

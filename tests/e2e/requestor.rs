@@ -12,7 +12,7 @@ use symbolon_settlement::{
 use symbolon_store::{Direction, Look, StoreHandle};
 use symbolon_tests::{
     base_units, ensure_refused,
-    rpc_proxy::{self, RpcProxy},
+    rpc_proxy::{self, Fault, RpcProxy, Rule},
 };
 
 fn key(byte: u8) -> Key {
@@ -57,6 +57,52 @@ async fn e2e_n6_a_requestor_signs_nothing_while_its_endpoints_cannot_tell_the_ch
     let report = said.iter().find(|said| said["event"] == "job_done").unwrap();
     assert!(base_units(&report["paid"]).unwrap() > 0);
     assert!(!signed(&market, "requestor").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_l8_a_job_that_cannot_be_taken_up_is_left_for_the_next_run() {
+    let market = Market::new();
+    market.requestor("requestor", &key(0x24));
+    let mut job = market.job("requestor", 600, &[]);
+    job.wait_after("order_out", 1);
+    job.kill();
+    let cut_off = market.ask("requestor", &["job", "ls"]);
+    assert_eq!((cut_off.len(), cut_off[0]["open_orders"].as_u64()), (1, Some(2)), "{cut_off:?}");
+
+    // Three calls look at the vault; the next ones would read the channels.
+    let proxy = RpcProxy::start(&market.rpc()).await.unwrap();
+    proxy.inject(Rule::always(Fault::Error(-32_005, "slow down")).on("eth_call").after(3));
+    let mut job = market.job("requestor", 600, &["--rpc", &proxy.url()]);
+    let status = job.process.ended_within(Duration::from_secs(60)).expect("the job does not end");
+    assert!(!status.success() && proxy.fired().contains_key("error"), "{:#?}", job.said());
+    assert_eq!(market.ask("requestor", &["job", "ls"]), cut_off);
+
+    let job = market.job("requestor", 600, &[]);
+    let said = market.finish("requestor", job);
+    assert!(said.iter().any(|said| said["event"] == "resumed"));
+    let report = said.iter().find(|said| said["event"] == "job_done").unwrap();
+    assert_eq!((&report["job"], report["orders"].as_u64()), (&cut_off[0]["id"], Some(2)), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_sym_04_a_lane_near_its_expiry_is_extended_and_not_earmarked_again() {
+    let market = Market::new();
+    market.requestor("requestor", &key(0x26));
+    let mut job = market.job("requestor", 200, &[]);
+    job.wait_after("earmarked", 0);
+    job.kill();
+    let earmarked = |job: &Telling| {
+        let said = job.said().into_iter().rev().find(|said| said["event"] == "earmarked").unwrap();
+        base_units(&said["amount"]).unwrap()
+    };
+    let all = earmarked(&job);
+    // An hour is left, which is what an order with parts of half an hour may take. Next to nothing of the budget is free.
+    let budget = format!("{}.{:018}", (all + 1_000) / 10_u128.pow(18), (all + 1_000) % 10_u128.pow(18));
+    let mut job = market.job("requestor", 200, &["--subtask-timeout", "00:29:11", "--budget", &budget]);
+    job.wait_after("earmarked", 0);
+    job.kill();
+    let more = earmarked(&job) - all;
+    assert!((1..=1_000).contains(&more), "{more} base units on top of {all}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -245,6 +291,39 @@ async fn e2e_l12_a_channel_that_another_copy_of_the_key_used_stops_and_goes_on_w
     let released = market.ask("lost", &["channel", "release"]);
     assert!(base_units(&released[0]["released"]).unwrap() > 0);
     assert_eq!((&released[0]["waiting"], &released[0]["searched"]), (&0.into(), &true.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_l12_a_stopped_channel_does_not_keep_a_job_from_paying_the_others() {
+    let market = Market::new();
+    let key = key(0x25);
+    market.requestor("requestor", &key);
+    let job = |more: &[&str]| market.job("requestor", 600, &[&["--subtasks", "6", "--budget", "60"], more].concat());
+    // Decided and not paid: the first orders are settled by their quorums.
+    let mut silent = job(&["--withhold-vouchers"]);
+    silent.wait_after("earmarked", 0);
+    let first: Value = serde_json::json!(symbolon_primitives::Royalty::NONE.lane(0));
+    let mut settled = Value::Null;
+    until("a settlement in a first lane", || {
+        let channels = market.ask("requestor", &["channel", "ls"]);
+        let paid = |channel: &&Value| channel["lane"] == first && channel["claimed"] != "0";
+        settled = channels.iter().find(paid).cloned().unwrap_or_default();
+        !settled.is_null()
+    });
+    silent.kill();
+
+    // Somebody else signs with the key on one of them.
+    let payee: Address = settled["payee"].as_str().unwrap().parse().unwrap();
+    let total = Amount::new(base_units(&settled["allocated"]).unwrap() - 1).unwrap();
+    claim_foreign_voucher(&market, &market.rpc(), &key, payee, total).await;
+    let said = market.finish("requestor", job(&[]));
+    let stopped = |said: &&Value| said["message"].as_str().is_some_and(|said| said.contains("a channel is stopped"));
+    assert_eq!(said.iter().filter(stopped).count(), 1, "{said:#?}");
+    let report = said.iter().find(|said| said["event"] == "job_done").unwrap();
+    assert_eq!(report["orders"].as_u64(), Some(6), "{report}");
+    let vouchered = signed(&market, "requestor");
+    assert!(!vouchered.contains_key(&(payee, 0, 0)), "{vouchered:?}");
+    assert!(vouchered.keys().any(|(other, lane, _)| *other != payee && *lane == 0), "{vouchered:?}");
 }
 
 /// Claims a voucher that the folder never signed, on the first lane with an earmark for `payee`; answers which.

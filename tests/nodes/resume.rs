@@ -118,6 +118,65 @@ fn e2e_sym_23_sym_27_a_job_goes_on_where_it_was_cut_off_and_pays_for_nothing_twi
 }
 
 #[test]
+fn e2e_sym_23_what_a_quorum_settled_while_its_requestor_was_away_is_not_given_out_anew() {
+    let world = World::new();
+    let mut providers: Vec<Node> = (0..3).map(|number| world.provider(&format!("provider-{number}"))).collect();
+    providers.iter_mut().for_each(Node::start);
+    let (mut requestor, _) = world.requestor_of("requestor", 3, 2);
+    providers.iter_mut().for_each(Node::until_ready);
+    requestor.start_with(&["--withhold-vouchers"]);
+    let mut out = 0;
+    requestor.until("send both orders out", SOON, |event| {
+        out += usize::from(event["event"] == "order_out");
+        out == 2
+    });
+    requestor.kill();
+    let orders = requestor.orders("order_out");
+    until("the settlement of what was out", SOON, || {
+        let head = world.runtime.block_on(world.vault.chain().head()).unwrap();
+        let settled = settlements(&world, head.number).unwrap();
+        orders.iter().all(|order| settled.keys().any(|settled| settled.to_string() == *order))
+    });
+    // Who could say what it came to is away for longer than anybody is tried for.
+    providers.iter_mut().for_each(Node::kill);
+    requestor.start();
+    let next = requestor.until("say what it does about them", SOON, |event| {
+        let waits = event["message"].as_str().is_some_and(|said| said.contains("was paid on chain"));
+        waits || event["event"] == "order_undecided"
+    });
+    assert_eq!(next["event"], "warning", "{next}");
+    providers.iter_mut().for_each(Node::start);
+    assert!(requestor.end_within(SOON).success(), "{}", requestor.last_words());
+    let nodes: Vec<&Node> = providers.iter().collect();
+    let mut sums = None;
+    until("everybody's payment", SOON, || {
+        sums = adds_up(&world, &requestor, &nodes).unwrap();
+        sums.is_some()
+    });
+    assert_eq!(sums.unwrap().orders, 2, "a part was paid twice");
+}
+
+#[test]
+fn e2e_sym_24_members_are_heard_and_paid_while_providers_are_looked_for() {
+    let world = World::new();
+    let mut providers: Vec<Node> = (0..3).map(|number| world.provider(&format!("provider-{number}"))).collect();
+    providers.iter_mut().for_each(Node::start);
+    // More offers than there are: each search takes all the time it has.
+    let (mut requestor, _) = world.requestor("requestor", 99);
+    providers.iter_mut().for_each(Node::until_ready);
+    let order = order_of(&dies_after(&mut requestor, "order_out", &[])).unwrap();
+    until("the members' results", SOON, || {
+        providers.iter_mut().for_each(Node::hear);
+        providers.iter().filter(|provider| provider.orders("computed").contains(&order)).count() == 2
+    });
+    requestor.start();
+    let next = requestor.until("see it through", SOON, |event| {
+        event["event"] == "offers" || event["event"] == "order_done" && order_of(event).as_ref() == Some(&order)
+    });
+    assert_eq!(next["event"], "order_done", "{next}");
+}
+
+#[test]
 fn e2e_a_job_that_is_given_up_makes_room_for_another() {
     let world = World::new();
     let mut providers: Vec<Node> = (0..3).map(|number| world.provider(&format!("provider-{number}"))).collect();

@@ -79,12 +79,17 @@ impl World {
 
     /// A requestor that is not started yet, and where its sound goes.
     pub(crate) fn requestor(&self, name: &str, offers: usize) -> (Node, PathBuf) {
+        self.requestor_of(name, offers, PARTS)
+    }
+
+    /// The same with a text in so many parts.
+    pub(crate) fn requestor_of(&self, name: &str, offers: usize, parts: usize) -> (Node, PathBuf) {
         let (data, address) = self.party(name);
         let wav = data.join("speech.wav");
         let input = text(&self.place.path().join("text.txt"));
         let mut words = vec!["flite".to_owned(), input, text(&wav)];
         for (name, value) in [
-            ("subtasks", PARTS.to_string()),
+            ("subtasks", parts.to_string()),
             ("batch", "1".into()),
             ("budget", "20".into()),
             ("bid", "1".into()),

@@ -203,13 +203,24 @@ pub(crate) async fn run_as(args: &FliteArgs, global: &Global, command: Vec<Strin
     super::finish_printing(printer).await;
     let sound = join(&outputs)?;
     write_whole(&args.output, &sound)?;
-    // The sound is where it belongs: from here on the same command begins anew.
-    super::job::forget(report.job, global).await?;
     let millis = wav_millis(&sound).map_err(|e| Failure::work(e.to_string()))?;
     if !args.events {
         tell(args, global.json, &report, millis);
     }
-    Ok(())
+    is_paid(&report, &command)?;
+    // The sound is where it belongs: from here on the same command begins anew.
+    super::job::forget(report.job, global).await
+}
+
+/// Whether everybody who is owed a voucher has it. Until then the job is not over, wherever its outputs are.
+fn is_paid(report: &JobReport, command: &[String]) -> Result<(), Failure> {
+    match report.unpaid {
+        0 => Ok(()),
+        unpaid => Err(Failure::chain(format!(
+            "the sound is there, and {unpaid} vouchers for it are not signed: the endpoints do not tell the chain alike"
+        ))
+        .hint(format!("pay once they do: {}", command_line(command)))),
+    }
 }
 
 /// The most to pay for an order beside its fuel: what its fuel may cost by `bid`,
@@ -349,5 +360,14 @@ mod tests {
         assert_eq!(max_flat(&units, 2, bid), Amount::from_u64(2 * FUEL_START + 400 * FUEL_PER_BYTE));
         assert_eq!(max_flat(&units, 2, Amount::ZERO), Amount::ZERO);
         assert_eq!(max_flat(&units, 2, Amount::MAX), Amount::MAX);
+    }
+
+    #[test]
+    fn a_job_with_vouchers_to_sign_is_not_over() {
+        let command = ["flite".to_owned(), "a.txt".to_owned()];
+        assert!(is_paid(&JobReport::default(), &command).is_ok());
+        let failure = is_paid(&JobReport { unpaid: 2, ..JobReport::default() }, &command).err();
+        let said = format!("{failure:?}");
+        assert!(said.contains("2 vouchers") && said.contains("symbolon flite a.txt"), "{said}");
     }
 }

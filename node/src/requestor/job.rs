@@ -275,7 +275,7 @@ impl Requestor {
         self.load_channels().await?;
         let mut orders: Vec<RunningOrder> = snapshot::all(&self.context.store)?;
         orders.retain(|running| running.job == job);
-        orders.sort_by_key(|running| (running.verdict.terms().settle_by(), running.verdict.terms().digest()));
+        orders.sort_by_key(RunningOrder::age);
         self.draws = orders.len() as u64;
         let mut kept: BTreeSet<usize> = BTreeSet::new();
         let mut newest: BTreeMap<usize, OrderDigest> = BTreeMap::new();
@@ -325,15 +325,7 @@ impl Requestor {
         if running.verdict.is_undecided() {
             running.give_time();
         }
-        // Who was paid on chain meanwhile serves outputs without any voucher.
-        if let Some((_, fuel)) = running.verdict.canonical() {
-            let dissented = running.dissented.clone();
-            for leaf in running.order().leaves.clone() {
-                if !dissented.contains(&leaf.provider) && self.is_paid_on_chain(&leaf, fuel)? {
-                    self.add_source(order, leaf.provider);
-                }
-            }
-        }
+        self.add_paid_sources(order)?;
         self.ask_about(order);
         Ok(())
     }

@@ -10,13 +10,16 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use symbolon_market::{Body, Constraint, NetworkGroup, Proposal, ProposalState, Quote, RejectReason, matches};
-use symbolon_net::{EventReceiver, Multiaddr};
+use symbolon_net::Multiaddr;
 use symbolon_primitives::{
     Address, Agreement, AgreementDigest, Amount, DemandDigest, SignedAgreement, Signer, Timestamp,
 };
 use symbolon_settlement::{ChainError, Depth};
 use symbolon_wire::{self as wire, Gossip, MARKET_TOPIC, MAX_GOSSIP, ProposalReply, Request, Response, SignedDemand};
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
 
 /// Time for a peer to answer about an offer or an agreement.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -41,9 +44,6 @@ pub(crate) struct Partner {
     pub(crate) offered: bool,
 }
 
-/// Events kept while offers are collected.
-const MISSED: usize = 256;
-
 /// An offer under the ceiling, by a provider with stake.
 struct Found {
     read: OfferRead,
@@ -64,18 +64,16 @@ pub(crate) struct Search {
     pub(crate) patience: Duration,
 }
 
-/// Publishes a demand, collects offers, and signs agreements. Answers whom it
-/// found, in the order of their addresses; what else came over the network
-/// meanwhile is in `missed`.
+/// Publishes a demand, collects offers from what is `heard`, and signs
+/// agreements. Answers whom it found, in the order of their addresses.
 pub(crate) async fn find(
     context: &Arc<Context>,
-    net: &mut EventReceiver,
+    heard: &mut mpsc::Receiver<symbolon_net::Event>,
     search: &Search,
-    missed: &mut Vec<symbolon_net::Event>,
 ) -> Result<Vec<Partner>, super::JobError> {
     dial_registered(context).await?;
     let demand = Demanding::new(context, search)?;
-    let found = collect(context, net, search, &demand, missed).await?;
+    let found = collect(context, heard, search, &demand).await?;
     context.events.emit(Event::Offers { count: found.len() });
     let agreeing = found.into_values().map(|found| {
         let (context, search, demand) = (Arc::clone(context), search.clone(), demand.signed.clone());
@@ -160,10 +158,9 @@ async fn dial_registered(context: &Arc<Context>) -> Result<(), ChainError> {
 
 async fn collect(
     context: &Arc<Context>,
-    net: &mut EventReceiver,
+    heard: &mut mpsc::Receiver<symbolon_net::Event>,
     search: &Search,
     demand: &Demanding,
-    missed: &mut Vec<symbolon_net::Event>,
 ) -> Result<BTreeMap<Address, Found>, super::JobError> {
     let mut demand_again = demand.signed.clone();
     let mut found: BTreeMap<Address, Found> = BTreeMap::new();
@@ -178,7 +175,7 @@ async fn collect(
             demand_again.signature = context.key.sign(demand_again.terms.digest(&context.domain).as_bytes());
             again = Instant::now() + AGAIN;
         }
-        match timeout_at(again.min(until), net.recv()).await {
+        match timeout_at(again.min(until), heard.recv()).await {
             Ok(Some(symbolon_net::Event::Gossip { bytes, accept, .. })) => match wire::decode(&bytes, MAX_GOSSIP) {
                 Ok(Gossip::Offer(offer)) => match listing::read_offer(&offer, &context.domain, now()) {
                     Ok(read) => {
@@ -193,7 +190,6 @@ async fn collect(
                 Ok(Gossip::Demand(_)) => accept.accept(),
                 Err(_) => accept.reject(),
             },
-            Ok(Some(event)) if missed.len() < MISSED => missed.push(event),
             Ok(Some(_)) => {}
             Ok(None) => return Err(super::JobError::Node(crate::NodeError::NetworkGone)),
             Err(_) => {}

@@ -4,6 +4,7 @@
 //! back as [`Done`], and every decision about money or truth is a machine's.
 
 mod job;
+mod lost;
 mod market;
 mod money;
 mod orders;
@@ -47,6 +48,8 @@ use tokio::{
 
 /// Reports of background tasks that may wait.
 const REPORTS: usize = 256;
+/// Offers and demands that may wait while providers are looked for.
+const HEARD: usize = 256;
 /// How often timers are looked at.
 const TICK: Duration = Duration::from_millis(100);
 /// Time for idle reserves to give up at a job's end.
@@ -55,7 +58,7 @@ const GIVE_UPS: Duration = Duration::from_secs(3);
 const CLOSE: Duration = Duration::from_secs(90);
 /// How long providers that are slow to prepare are waited for once there are enough.
 const PREPARE_GRACE: Duration = Duration::from_secs(15);
-/// Times a batch is given out before the job gives up on it.
+/// Times a batch is given out before a run gives up on it. Who asks for the job again has it tried again.
 const ATTEMPTS: u32 = 5;
 
 /// One part of a job.
@@ -90,7 +93,7 @@ pub struct JobSpec {
     pub terms: RequestorTerms,
     /// The least stake that makes an offer count, in base units.
     pub min_stake: Amount,
-    /// The most set aside at any time, in base units.
+    /// The most that it spends, what is set aside included, in base units.
     pub budget: Amount,
     /// Time for the whole job.
     pub timeout: Duration,
@@ -207,6 +210,10 @@ through_node!(ChainError, TxError, StoreError, AmountError);
 
 /// What background tasks report.
 enum Done {
+    /// Money is in the vault, so much of it new.
+    Deposited { deposited: Amount, balance: Amount },
+    /// Agreements are signed with enough providers, or not.
+    Found(Result<Vec<Partner>, JobError>),
     /// A module is ready at a provider, or not.
     Prepared { provider: Address, ready: Result<(), String> },
     /// A member took or refused an order.
@@ -219,6 +226,8 @@ enum Done {
     Fetched { order: OrderDigest, from: Address, fetched: Result<Vec<Fetched>, String> },
     /// Earmarks are open at depth.
     Earmarked(Result<money::Opened, NodeError>),
+    /// The channels of an order's members, as they are now.
+    Looked { order: OrderDigest, seen: Result<money::Opened, NodeError> },
 }
 
 /// A requestor with one job.
@@ -236,10 +245,14 @@ pub struct Requestor {
     orders: BTreeMap<OrderDigest, RunningOrder>,
     timers: BTreeMap<OrderDigest, Timestamp>,
     pending: VecDeque<(Vec<usize>, u32)>,
+    /// How often this run gave each batch out, by its first part.
+    given_out: BTreeMap<usize, u32>,
     outputs: BTreeMap<usize, UnitOutput>,
     prepared: BTreeMap<Address, bool>,
-    /// Whether providers were looked for in this run. One that goes on may have to look for none.
+    /// Whether providers were found in this run. One that goes on may have to look for none.
     engaged: bool,
+    /// Where gossip goes while providers are looked for.
+    search: Option<mpsc::Sender<symbolon_net::Event>>,
     /// Since when there have been enough providers ready.
     ready_since: Option<Instant>,
     draws: u64,
@@ -259,7 +272,8 @@ impl Requestor {
     /// Runs a job from deposit to outputs, or goes on with it where an earlier
     /// run was cut off. Answers each part's output in order, and the money.
     /// Until [`forget_job`] is told that the outputs are where they belong, the
-    /// same job answers them again and pays nothing for it.
+    /// same job answers them again and pays nothing for it, except what
+    /// [`JobReport::unpaid`] says is still owed.
     ///
     /// # Errors
     /// [`JobError`]. Whatever happens, earmarks come back: by a release the
@@ -309,9 +323,11 @@ impl Requestor {
             orders: BTreeMap::new(),
             timers: BTreeMap::new(),
             pending: VecDeque::new(),
+            given_out: BTreeMap::new(),
             outputs: BTreeMap::new(),
             prepared: BTreeMap::new(),
             engaged: false,
+            search: None,
             ready_since: None,
             draws: 0,
             opening: false,
@@ -329,8 +345,13 @@ impl Requestor {
         let mut watching = JoinSet::new();
         watching.spawn(money::watch_head(Arc::clone(context)));
         requestor.report.job = requestor.job.id();
-        let mut done = if goes_on { requestor.recover().await } else { requestor.begin(net).await };
-        if done.is_err() && requestor.orders.is_empty() && requestor.earmarked.is_zero() {
+        if goes_on {
+            // What this run cannot take up it leaves as it is, money included: another one goes on with it.
+            requestor.recover().await?;
+        }
+        let mut done = if goes_on { Ok(()) } else { requestor.begin(net).await };
+        let is_bare = requestor.orders.is_empty() && requestor.channels.is_empty() && requestor.earmarked.is_zero();
+        if done.is_err() && is_bare {
             // Nothing is earmarked yet: what was deposited goes back at once.
             if let Err(stuck) = money::pay_out_free(context).await {
                 tracing::warn!(%stuck, "the deposit stays in the vault");
@@ -347,6 +368,10 @@ impl Requestor {
                 Err(_) => requestor.warn("some earmarks wait for their expiry: no answer in time".to_owned()),
             }
         }
+        if !requestor.unpaid.is_empty() {
+            let unpaid = requestor.unpaid.len();
+            requestor.warn(format!("{unpaid} vouchers are owed and not signed, because the chain cannot be told"));
+        }
         if done.is_err() && requestor.orders.is_empty() {
             // Nothing went out that another run could go on with.
             if let Err(error) = context.store.write(vec![requestor.job.forget()]).await {
@@ -360,53 +385,87 @@ impl Requestor {
     /// A job that has not begun yet: finds its providers, and only then counts as begun.
     async fn begin(&mut self, net: &mut EventReceiver) -> Result<(), JobError> {
         self.pending = batches(self.units.len(), self.spec.batch).into_iter().map(|batch| (batch, 0)).collect();
-        self.engage(net).await?;
-        self.save_job().await
+        self.engage()?;
+        while !self.engaged {
+            tokio::select! {
+                event = net.recv() => match event {
+                    Some(event) => self.on_network(event).await?,
+                    None => return Err(NodeError::NetworkGone.into()),
+                },
+                Some(done) = self.incoming.recv() => self.on_done(done).await?,
+            }
+        }
+        Ok(())
     }
 
-    /// Puts money into the vault for what is still to be done, and finds providers for it.
-    async fn engage(&mut self, net: &mut EventReceiver) -> Result<(), JobError> {
-        let need = self.left()?;
-        let (vault, txs) = (&self.context.vault, &self.context.txs);
-        let deposited = crate::funds::ensure_balance(vault, txs, self.context.key.address(), need).await?;
+    /// Puts money into the vault for what is still to be done, and finds providers for it. In the background: members
+    /// of orders that are out are heard and paid meanwhile.
+    fn engage(&mut self) -> Result<(), JobError> {
+        let balance = self.left()?;
+        let (sender, mut heard) = mpsc::channel(HEARD);
+        self.search = Some(sender);
+        let search = market::Search {
+            terms: self.spec.terms,
+            owner: self.context.key.address(),
+            redundancy: self.spec.rules.redundancy,
+            min_stake: self.spec.min_stake,
+            enough: self.spec.enough_offers,
+            patience: self.spec.offer_patience,
+        };
+        let (context, reports, rules) = (Arc::clone(&self.context), self.reports.clone(), self.spec.rules);
+        tokio::spawn(async move {
+            let me = context.key.address();
+            // The loop is gone only when the job is over.
+            let found = match crate::funds::ensure_balance(&context.vault, &context.txs, me, balance).await {
+                Ok(deposited) => {
+                    let _ = reports.send(Done::Deposited { deposited, balance }).await;
+                    Self::find_partners(&context, &mut heard, &search, &rules).await
+                }
+                Err(error) => Err(error.into()),
+            };
+            let _ = reports.send(Done::Found(found)).await;
+        });
+        Ok(())
+    }
+
+    fn on_deposited(&mut self, deposited: Amount, balance: Amount) -> Result<(), JobError> {
         self.report.deposited = self.report.deposited.checked_add(deposited)?;
         self.job.add_deposit(deposited)?;
-        self.context.events.emit(Event::Deposited { balance: need });
-        let mut missed = Vec::new();
-        let partners = Self::find_partners(&self.context, net, &self.spec, &mut missed).await?;
-        for partner in partners {
+        self.context.events.emit(Event::Deposited { balance });
+        Ok(())
+    }
+
+    /// The job counts as begun, and sets money aside for whom it found.
+    async fn on_found(&mut self, found: Result<Vec<Partner>, JobError>) -> Result<(), JobError> {
+        if self.search.take().is_none() {
+            // Nobody is looked for any more: the job is over.
+            return Ok(());
+        }
+        for partner in found? {
             let terms = &partner.agreement.terms;
             let part = self.report.providers.entry(partner.provider).or_default();
             (part.flat, part.rate) = (terms.flat, terms.rate);
             self.partners.insert(partner.provider, partner);
         }
         self.engaged = true;
-        for event in missed {
-            self.on_network(event).await?;
-        }
+        self.save_job().await?;
+        self.open_first().await?;
+        self.prepare_partners();
         Ok(())
     }
 
     /// Finds providers enough for an order and says what the draw risks.
     async fn find_partners(
         context: &Arc<Context>,
-        net: &mut EventReceiver,
-        spec: &JobSpec,
-        missed: &mut Vec<symbolon_net::Event>,
+        heard: &mut mpsc::Receiver<symbolon_net::Event>,
+        search: &market::Search,
+        rules: &DrawRules,
     ) -> Result<Vec<Partner>, JobError> {
-        let search = market::Search {
-            terms: spec.terms,
-            owner: context.key.address(),
-            redundancy: spec.rules.redundancy,
-            min_stake: spec.min_stake,
-            enough: spec.enough_offers,
-            patience: spec.offer_patience,
-        };
-        let partners = market::find(context, net, &search, missed).await?;
+        let partners = market::find(context, heard, search).await?;
         if partners.is_empty() {
             return Err(JobError::NoOffers);
         }
-        let need = spec.rules.members();
+        let need = rules.members();
         if partners.len() < need {
             return Err(JobError::TooFewProviders { have: partners.len(), need });
         }
@@ -416,7 +475,7 @@ impl Requestor {
             largest_staker_ppm: symbolon_market::largest_staker_quorum_chance_ppm_up(
                 &stakes,
                 members,
-                spec.rules.redundancy,
+                rules.redundancy,
             ),
         });
         Ok(partners)
@@ -426,16 +485,9 @@ impl Requestor {
         let until = Instant::now() + self.spec.timeout;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        if self.engaged {
-            self.open_first().await?;
-            self.prepare_partners();
-        }
         while self.outputs.len() < self.units.len() {
-            if !self.engaged && !self.pending.is_empty() {
-                self.engage(net).await?;
-                self.save_job().await?;
-                self.open_first().await?;
-                self.prepare_partners();
+            if !self.engaged && self.search.is_none() && !self.pending.is_empty() {
+                self.engage()?;
             }
             tokio::select! {
                 event = net.recv() => match event {
@@ -457,6 +509,7 @@ impl Requestor {
     async fn close(&mut self, net: &mut EventReceiver) -> Result<(), JobError> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.search = None;
         // Reserves that never ran give up in writing before their channels are asked for.
         let patience = Instant::now() + GIVE_UPS;
         while (self.waits_for_lanes() || !self.unpaid.is_empty()) && Instant::now() < patience {
@@ -493,6 +546,7 @@ impl Requestor {
                     None => return Err(NodeError::NetworkGone.into()),
                 },
                 Some(done) = self.incoming.recv() => self.on_done(done).await?,
+                _ = tick.tick() => self.pay_waiting().await?,
             }
         }
     }
@@ -500,12 +554,20 @@ impl Requestor {
     fn finish(mut self) -> Result<(Vec<UnitOutput>, JobReport), JobError> {
         self.add_up_orders()?;
         self.report.earmarked = self.earmarked;
+        self.report.unpaid = self.unpaid.len();
         self.report.paid = Amount::checked_sum(self.report.providers.values().map(|part| part.voucher))?;
         self.context.events.emit(Event::JobDone(Box::new(self.report.clone())));
         Ok((self.outputs.into_values().collect(), self.report))
     }
 
     async fn on_network(&mut self, event: symbolon_net::Event) -> Result<(), JobError> {
+        let event = match (&self.search, event) {
+            (Some(search), event @ symbolon_net::Event::Gossip { .. }) => match search.try_send(event) {
+                Ok(()) => return Ok(()),
+                Err(full) => full.into_inner(),
+            },
+            (_, event) => event,
+        };
         match event {
             symbolon_net::Event::Request { peer, bytes, reply } => match wire::decode(&bytes, MAX_REQUEST) {
                 Ok(request) => self.on_request(peer, &request, reply).await?,
@@ -585,6 +647,8 @@ impl Requestor {
 
     async fn on_done(&mut self, done: Done) -> Result<(), JobError> {
         match done {
+            Done::Deposited { deposited, balance } => self.on_deposited(deposited, balance),
+            Done::Found(found) => self.on_found(found).await,
             Done::Prepared { provider, ready } => {
                 if let Err(reason) = &ready {
                     self.warn(format!("{provider} cannot prepare the module: {reason}"));
@@ -614,6 +678,7 @@ impl Requestor {
                 self.opening = false;
                 self.on_opened(opened?).await
             }
+            Done::Looked { order, seen } => self.on_looked(order, seen).await,
         }
     }
 

@@ -5,6 +5,7 @@ use crate::{
     context::{Context, NodeError, now},
     event::Event,
     find,
+    known::{Role, known_channels},
     peer::CallError,
     snapshot::{self, Snapshot},
 };
@@ -19,8 +20,8 @@ use symbolon_channel::{
     ChannelTerms, Effect, Effects, Order, Payer, PayerInput, Reason, Rejected, SignedVoucher, View,
 };
 use symbolon_primitives::{
-    Address, Amount, Epoch, Lane, Leaf, OrderDigest, Release, Royalty, Signature, SignedOrder, Signer, Timestamp,
-    Voucher, price,
+    Address, Amount, Domain, Epoch, Lane, Leaf, OrderDigest, Release, Royalty, Signature, SignedOrder, Signer,
+    Timestamp, Voucher, price,
 };
 use symbolon_settlement::{
     Depth, Header,
@@ -81,7 +82,7 @@ impl PayerRecord {
 
 /// Channels that are open, as the chain shows them at depth.
 pub(super) struct Opened {
-    views: Vec<((Address, u16), View)>,
+    pub(super) views: Vec<((Address, u16), View)>,
 }
 
 impl Requestor {
@@ -170,7 +171,7 @@ impl Requestor {
     }
 
     /// Hands an input to a channel; what must be durable is durable when this returns.
-    async fn channel(&mut self, id: (Address, u16), input: PayerInput) -> Result<Effects, JobError> {
+    pub(super) async fn channel(&mut self, id: (Address, u16), input: PayerInput) -> Result<Effects, JobError> {
         let Some(record) = self.channels.get_mut(&id) else { return Ok(Effects::new()) };
         let before = record.payer.clone();
         let effects = match record.payer.handle(&self.context.key, input, now()) {
@@ -178,13 +179,6 @@ impl Requestor {
             Err(Rejected { reason: Reason::Stale { .. } | Reason::NotOpen(_), .. }) => return Ok(Effects::new()),
             answer => answer.map_err(NodeError::from)?,
         };
-        for effect in &effects {
-            if let Effect::Halted(conflict) = effect {
-                let message = format!("a channel is stopped: {conflict}");
-                tracing::error!("{message}");
-                self.context.events.emit(Event::Warning { message });
-            }
-        }
         let order = order_of(&input);
         // Where a voucher tells the whole step, it alone is written.
         let told =
@@ -201,6 +195,13 @@ impl Requestor {
         }
         if !writes.is_empty() {
             self.context.store.write(writes).await?;
+        }
+        for effect in &effects {
+            if let Effect::Halted(conflict) = effect {
+                let message = format!("a channel is stopped: {conflict}");
+                tracing::error!("{message}");
+                self.context.events.emit(Event::Warning { message });
+            }
         }
         Ok(effects)
     }
@@ -234,12 +235,23 @@ impl Requestor {
             self.unpaid.push((order, *leaf, fuel));
             return Ok(());
         }
-        let effects = self.channel((leaf.provider, leaf.lane_number), PayerInput::Agreed { order, fuel }).await?;
+        let agreed = self.channel((leaf.provider, leaf.lane_number), PayerInput::Agreed { order, fuel }).await;
+        let (effects, why) = match agreed {
+            // A person has to look at this channel. Others are paid all the same.
+            Err(JobError::Node(NodeError::Channel(Rejected { reason: Reason::Halted(_), .. }))) => {
+                (Effects::new(), format!("its channel is stopped (symbolon channel resume {})", leaf.provider))
+            }
+            effects => (effects?, "it is not open in its channel any more".to_owned()),
+        };
         if effects.is_empty() && self.is_promised(leaf, fuel)? {
             if let Some(running) = self.orders.get_mut(&order) {
                 running.paid.insert(leaf.provider);
             }
             self.add_source(order, leaf.provider);
+        } else if effects.is_empty() {
+            self.warn(format!("no voucher is signed for order {order} of {}: {why}", leaf.provider));
+            // The chain may have paid for it meanwhile.
+            self.look_at(order);
         }
         for effect in effects {
             let Effect::SendVoucher { order, signed } = effect else { continue };
@@ -283,10 +295,11 @@ impl Requestor {
 
     /// Frees lanes whose order can be settled no more.
     pub(super) async fn lanes_tick(&mut self) -> Result<(), JobError> {
-        // What members are still asked about may turn out to be owed.
         let runs_out = |record: &&PayerRecord| {
-            let open = record.payer.open_order();
-            open.is_some_and(|order| !self.orders.get(&order).is_some_and(super::RunningOrder::is_asked_about))
+            let Some(order) = record.payer.open_order() else { return false };
+            let payee = record.payer.terms().payee;
+            let is_owed = |running: &super::RunningOrder| running.may_owe(payee, self.spec.withhold_vouchers);
+            !self.orders.get(&order).is_some_and(is_owed)
         };
         let held: Vec<(Address, u16)> = self.channels.values().filter(runs_out).map(PayerRecord::id).collect();
         for id in held {
@@ -311,11 +324,8 @@ impl Requestor {
         let restored = store.read(|view| view.restored()).map_err(NodeError::from)?.is_some();
         let head = vault.chain().head().await.map_err(NodeError::from)?;
         let opened = find::opened_by(vault, me, self.context.deployed_at, store, &head).await?;
-        let is_known = |payee: Address, lane: Lane| {
-            self.channels.get(&(payee, lane.number16())).is_some_and(|record| record.payer.terms().lane == lane)
-        };
-        let strange: BTreeSet<(Address, Lane)> =
-            opened.into_iter().filter(|(payee, lane)| !is_known(*payee, *lane)).collect();
+        let known = store.read(|view| known_lanes(&view, &self.context.domain, me))?;
+        let strange: BTreeSet<(Address, Lane)> = opened.into_iter().filter(|place| !known.contains(place)).collect();
         if !restored && strange.is_empty() {
             return Ok(0..u16::MAX);
         }
@@ -437,8 +447,8 @@ impl Requestor {
         let all = price.checked_mul(orders).unwrap_or(Amount::MAX);
         match self.channels.get(&(partner.provider, *number)) {
             Some(record) if record.payer.open_order().is_some() => Amount::ZERO,
-            Some(record) if lasts(record, partner) => record.payer.missing(all),
-            _ => all,
+            Some(record) => lacks(&record.payer, all, lasts(record, partner)),
+            None => all,
         }
     }
 
@@ -459,7 +469,8 @@ impl Requestor {
             let most = price(terms.flat, terms.rate, max_fuel)?;
             let lane = self.lanes_of(partner.provider).into_iter().find_map(|number| {
                 let Some(record) = self.channels.get(&(partner.provider, number)) else { return Some((number, most)) };
-                record.payer.open().is_none().then(|| (number, record.payer.missing(most)))
+                let lacks = lacks(&record.payer, most, lasts(record, partner));
+                record.payer.open().is_none().then_some((number, lacks))
             });
             let Some((number, missing)) = lane else { continue };
             if missing.is_zero() || missing > left {
@@ -525,6 +536,20 @@ impl Requestor {
     }
 }
 
+/// What has to be earmarked before orders of this price can leave. What does not last is earmarked still, and whatever
+/// comes on top moves the expiry.
+fn lacks(payer: &Payer, all: Amount, lasts: bool) -> Amount {
+    let missing = payer.missing(all);
+    if lasts { missing } else { missing.max(Amount::from_u64(1)) }
+}
+
+/// The lanes on which this folder pays, under whatever royalty.
+fn known_lanes(view: &StoreView<'_>, domain: &Domain, me: Address) -> Result<BTreeSet<(Address, Lane)>, NodeError> {
+    let known = known_channels(view, domain)?.into_iter();
+    let paying = known.filter(|known| known.role == Role::Payer && known.payer == me);
+    Ok(paying.map(|known| (known.payee, known.lane)).collect())
+}
+
 /// Whether a channel's expiry leaves an order under this agreement the time it may take.
 fn lasts(record: &PayerRecord, partner: &Partner) -> bool {
     let terms = &partner.agreement.terms;
@@ -552,6 +577,15 @@ async fn open_and_look(
     context.store.write(writes).await?;
     // Confirmed means as deep as anybody asks for.
     context.txs.run(intent).await?;
+    look_all(context, channels, royalty).await
+}
+
+/// Channels as the chain shows them now, at depth.
+pub(super) async fn look_all(
+    context: &Context,
+    channels: &[(Address, u16)],
+    royalty: Royalty,
+) -> Result<Opened, NodeError> {
     let anchor = context.vault.chain().anchor(Depth::Blocks(context.timing.depth.into())).await?;
     let mut views = Vec::with_capacity(channels.len());
     for (provider, number) in channels {
@@ -673,5 +707,56 @@ pub(super) async fn watch_head(context: Arc<Context>) {
             tracing::debug!(%error, "the newest block cannot be told");
         }
         sleep(poll).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use symbolon_primitives::Key;
+    use symbolon_store::Store;
+
+    #[test]
+    fn a_channel_under_another_royalty_is_no_stranger() {
+        let me = Key::from_bytes(&[1; 32]).unwrap().address();
+        let domain = Domain { chain_id: 1, vault: Address::ZERO };
+        let place = |payer, vault, royalty: Royalty| ChannelTerms {
+            domain: Domain { vault, ..domain },
+            payer,
+            payee: Address::repeat_byte(2),
+            lane: royalty.lane(3),
+            margin_secs: 10,
+        };
+        let other = Royalty::new(Address::repeat_byte(9), 100).unwrap();
+        let ours = [Royalty::NONE, other].map(|royalty| place(me, domain.vault, royalty));
+        let foreign = [
+            place(Address::repeat_byte(4), domain.vault, Royalty::new(Address::repeat_byte(9), 200).unwrap()),
+            place(me, Address::repeat_byte(5), Royalty::new(Address::repeat_byte(9), 300).unwrap()),
+        ];
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(dir.path()).unwrap();
+        let put = |terms: &ChannelTerms| PayerRecord { payer: Payer::new(*terms) }.put().unwrap();
+        store.write(&ours.iter().chain(&foreign).map(put).collect::<Vec<_>>()).unwrap();
+        let known = known_lanes(&store.view(), &domain, me).unwrap();
+        assert_eq!(known, ours.iter().map(|terms| (terms.payee, terms.lane)).collect());
+    }
+
+    #[test]
+    fn a_lane_that_does_not_last_lacks_what_moves_its_expiry_and_not_its_share_again() {
+        let key = Key::from_bytes(&[1; 32]).unwrap();
+        let terms = ChannelTerms {
+            domain: Domain { chain_id: 1, vault: Address::ZERO },
+            payer: key.address(),
+            payee: Address::repeat_byte(2),
+            lane: Royalty::NONE.lane(0),
+            margin_secs: 10,
+        };
+        let mut payer = Payer::new(terms);
+        let [share, one] = [100, 1].map(Amount::from_u64);
+        let view = View { allocated: share, expiry: Timestamp(1_000), block: 1, ..View::default() };
+        payer.handle(&key, PayerInput::Seen(view), Timestamp(0)).unwrap();
+        assert_eq!((lacks(&payer, share, true), lacks(&payer, share, false)), (Amount::ZERO, one));
+        assert_eq!(lacks(&payer, Amount::from_u64(130), false), Amount::from_u64(30));
     }
 }

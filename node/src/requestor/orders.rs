@@ -1,6 +1,6 @@
 //! Orders at the requestor: issuing them, and carrying out what the verdict says.
 
-use super::{ATTEMPTS, Done, JobError, JobId, Partner, Requestor};
+use super::{Done, JobError, JobId, Partner, Requestor};
 use crate::{
     context::{NodeError, now},
     convert,
@@ -32,13 +32,11 @@ use symbolon_wire::{Member, OrderMessage, RefusalCode, Request, Response, member
 use tokio::time::Instant;
 
 /// Time for members to take an order: their inputs are small by then.
-const TAKE: Duration = Duration::from_secs(20);
+pub(super) const TAKE: Duration = Duration::from_secs(20);
 /// Time for a voucher to arrive; the quorum can settle without it.
 pub(super) const VOUCHER: Duration = Duration::from_secs(60);
 /// Time for a reserve to give an order up in writing.
 const GIVE_UP: Duration = Duration::from_secs(30);
-/// How long members of an order from an earlier run may take to show a quorum before its work is given out anew.
-const ASKED_SECS: u64 = 10;
 
 /// An order that went out.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,7 +49,7 @@ pub(crate) struct RunningOrder {
     pub(super) verdict: Verdict,
     /// The job's parts it is about.
     pub(super) batch: Vec<usize>,
-    attempt: u32,
+    pub(super) attempt: u32,
     /// What each member says its parts came to.
     answers: BTreeMap<Address, Vec<UnitResult>>,
     /// Its outputs are in this node's own content.
@@ -59,7 +57,7 @@ pub(crate) struct RunningOrder {
     #[serde(skip)]
     pub(super) taken: BTreeSet<Address>,
     #[serde(skip)]
-    refused: BTreeSet<Address>,
+    pub(super) refused: BTreeSet<Address>,
     #[serde(skip)]
     pub(super) called: BTreeSet<Address>,
     #[serde(skip)]
@@ -88,7 +86,13 @@ pub(crate) struct RunningOrder {
     pub(super) resumed: bool,
     /// It is given out anew then, if its members have not shown a quorum by that time.
     #[serde(skip)]
-    reissue_at: Option<Timestamp>,
+    pub(super) reissue_at: Option<Timestamp>,
+    /// Its members' channels were looked at since they were asked.
+    #[serde(skip)]
+    pub(super) looked: bool,
+    /// It was said that its members are waited for.
+    #[serde(skip)]
+    pub(super) waited_for: bool,
     /// Nothing more is wanted of it: its outputs are here, or its work is given out anew.
     #[serde(skip)]
     pub(super) done: bool,
@@ -99,8 +103,52 @@ impl Snapshot for RunningOrder {
 }
 
 impl RunningOrder {
+    /// One that is about to go out.
+    fn new(
+        job: JobId,
+        message: OrderMessage,
+        agreements: Vec<SignedAgreement>,
+        terms: OrderTerms,
+        batch: Vec<usize>,
+        attempt: u32,
+    ) -> Self {
+        Self {
+            job,
+            message,
+            agreements,
+            verdict: Verdict::new(terms),
+            batch,
+            attempt,
+            answers: BTreeMap::new(),
+            fetched: false,
+            taken: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            called: BTreeSet::new(),
+            agreed: BTreeSet::new(),
+            dissented: BTreeSet::new(),
+            missing: BTreeSet::new(),
+            paid: BTreeSet::new(),
+            sources: Vec::new(),
+            failures: 0,
+            failing_since: None,
+            fetch_from: None,
+            fetching: false,
+            resumed: false,
+            reissue_at: None,
+            looked: false,
+            waited_for: false,
+            done: false,
+        }
+    }
+
     pub(super) fn order(&self) -> &SignedOrder {
         &self.message.order
+    }
+
+    /// Ascends from a batch's first order to its newest. A later one may well have the earlier settle-by, by the terms of
+    /// its members.
+    pub(super) fn age(&self) -> (u32, Timestamp, OrderDigest) {
+        (self.attempt, self.verdict.terms().settle_by(), self.verdict.terms().digest())
     }
 
     /// Where a member is reached, as the order says.
@@ -121,19 +169,20 @@ impl RunningOrder {
         self.resumed = true;
     }
 
-    /// Its members are asked what became of it before its work is given out anew.
-    pub(super) fn give_time(&mut self) {
-        self.reissue_at.get_or_insert(now().plus_secs(ASKED_SECS));
-    }
-
     /// Whether its lanes are left to run out: it came to nothing.
     pub(super) fn is_lost(&self) -> bool {
         self.verdict.is_undecided() || self.done && self.verdict.canonical().is_none()
     }
 
     /// Whether its members were asked what became of it, and may still answer.
-    pub(super) fn is_asked_about(&self) -> bool {
+    fn is_asked_about(&self) -> bool {
         self.resumed && !self.done && self.verdict.canonical().is_none()
+    }
+
+    /// Whether a member's voucher is still to be signed, or may be, however late it is: it waits for endpoints that tell
+    /// the chain alike, or for members that were asked. With the lane free it never could be.
+    pub(super) fn may_owe(&self, provider: Address, withheld: bool) -> bool {
+        self.is_asked_about() || !withheld && self.agreed.contains(&provider)
     }
 
     pub(super) fn members(&self) -> impl Iterator<Item = Address> + '_ {
@@ -268,34 +317,13 @@ impl Requestor {
         let timing = Timing { wait_secs: wait_secs.into(), ..context.timing.quorum() };
         let terms = OrderTerms::new(&order, context.domain, payer, timing).map_err(NodeError::from)?;
         let message = OrderMessage { order, members: ways, commits: Vec::new() };
-        let running = RunningOrder {
-            verdict: Verdict::new(terms),
-            agreements: members.iter().map(|(partner, _)| partner.agreement).collect(),
-            batch,
-            attempt,
-            answers: BTreeMap::new(),
-            taken: BTreeSet::new(),
-            refused: BTreeSet::new(),
-            called: BTreeSet::new(),
-            agreed: BTreeSet::new(),
-            dissented: BTreeSet::new(),
-            missing: BTreeSet::new(),
-            sources: Vec::new(),
-            failures: 0,
-            fetching: false,
-            done: false,
-            job: self.job.id(),
-            fetched: false,
-            paid: BTreeSet::new(),
-            failing_since: None,
-            fetch_from: None,
-            resumed: false,
-            reissue_at: None,
-            message: message.clone(),
-        };
+        let agreements = members.iter().map(|(partner, _)| partner.agreement).collect();
+        let running = RunningOrder::new(self.job.id(), message.clone(), agreements, terms, batch, attempt);
         let mut writes = vec![snapshot::put(digest.as_bytes(), &running)?];
         writes.extend(self.reserve_lanes(digest, &running.message.order, settle_by)?);
         context.store.write(writes).await?;
+        let first = running.batch.first().copied().unwrap_or_default();
+        *self.given_out.entry(first).or_default() += 1;
         for (partner, _) in &members {
             self.send_order(digest, partner, &message);
         }
@@ -354,25 +382,6 @@ impl Requestor {
                 self.send_order(order, partner, &running.message);
             }
         }
-    }
-
-    /// Gives work out anew whose order has come to nothing.
-    pub(super) fn reissue_lost(&mut self) -> Result<(), JobError> {
-        let time = now();
-        for (order, running) in &mut self.orders {
-            let due = running.reissue_at.is_some_and(|at| at <= time);
-            if !due || running.done || running.verdict.canonical().is_some() {
-                continue;
-            }
-            running.done = true;
-            let (batch, attempt) = (running.batch.clone(), running.attempt + 1);
-            if attempt >= ATTEMPTS {
-                return Err(JobError::Undecided { parts: batch.len() });
-            }
-            self.pending.push_back((batch, attempt));
-            self.context.events.emit(Event::OrderUndecided { order: *order });
-        }
-        Ok(())
     }
 
     /// Hands an input to an order's verdict and carries out the effects.
@@ -461,8 +470,7 @@ impl Requestor {
                 self.ask_to_give_up(order, [provider]);
             }
             VerdictEvent::Undecided => {
-                let wait = if running.resumed { ASKED_SECS } else { 0 };
-                running.reissue_at = Some(now().plus_secs(wait));
+                running.give_in();
                 self.reissue_lost()?;
             }
             VerdictEvent::Equivocated(evidence) => {
@@ -672,5 +680,77 @@ impl RunningOrder {
 
     fn is_out(&self) -> bool {
         !self.taken.is_empty() && self.taken.len() + self.refused.len() == self.message.members.len()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use symbolon_primitives::{AgreementDigest, Amount, Key, Level, Limits, ProfileId, Royalty, Signer, Workunit};
+
+    /// An order of two replicas and a reserve, each on this lane with so much owed before it.
+    pub(in crate::requestor) fn running(lane_number: u16, owed: u64) -> RunningOrder {
+        running_until(lane_number, owed, 0, Timestamp(300))
+    }
+
+    fn running_until(lane_number: u16, owed: u64, attempt: u32, settle_by: Timestamp) -> RunningOrder {
+        let (key, domain) = (Key::from_bytes(&[1; 32]).unwrap(), Domain { chain_id: 1, vault: Address::ZERO });
+        let providers = [2, 3, 4].map(Address::repeat_byte);
+        let leaf = |provider| Leaf {
+            provider,
+            owed: Amount::from_u64(owed),
+            flat: Amount::from_u64(10),
+            rate: Amount::ZERO,
+            epoch: 0,
+            lane_number,
+        };
+        let unit = Workunit {
+            module: ContentRef::from_bytes([5; 32]),
+            args: vec!["part".to_owned()],
+            env: Vec::new(),
+            inputs: Vec::new(),
+            level: Level::Command,
+            limits: Limits { memory_bytes: 1 << 20, output_bytes: 1 << 20, files: 8 },
+            max_fuel: 1_000,
+            seed: [0; 32],
+        };
+        let work = Work {
+            members: members_hash(&[]).into(),
+            agreements: vec![AgreementDigest::default(); 3],
+            profile: ProfileId::default(),
+            workunits: vec![unit],
+            commit_by: Timestamp(100),
+            reserve_by: Timestamp(200),
+            keep_until: Timestamp(400),
+            reserves: 0b100,
+            salt: Salt::from_bytes(rand::random()),
+        };
+        let leaves = providers.map(leaf).to_vec();
+        let order = SignedOrder::sign(&key, &domain, work, leaves, Royalty::NONE, 2, settle_by);
+        let member = |provider| Member { provider, peer: Vec::new(), addrs: Vec::new() };
+        let terms = OrderTerms::new(&order, domain, key.address(), Timing::default()).unwrap();
+        let message = OrderMessage { order, members: providers.map(member).to_vec(), commits: Vec::new() };
+        RunningOrder::new(JobId::default(), message, Vec::new(), terms, vec![0], attempt)
+    }
+
+    #[test]
+    fn a_later_attempt_is_newer_whatever_its_members_need_for_settling() {
+        let (first, second) = (running_until(0, 0, 0, Timestamp(300)), running_until(0, 0, 1, Timestamp(250)));
+        assert!(first.age() < second.age());
+    }
+
+    #[test]
+    fn a_lane_is_held_past_settle_by_while_its_voucher_may_be_owed() {
+        let mut order = running(0, 0);
+        let [agreed, other] = [2, 3].map(Address::repeat_byte);
+        assert!(!order.may_owe(agreed, false));
+        order.agreed.insert(agreed);
+        assert!(order.may_owe(agreed, false) && !order.may_owe(other, false));
+        assert!(!order.may_owe(agreed, true), "nothing is ever signed for it");
+        order.recall();
+        assert!(order.may_owe(other, true), "it was asked");
+        order.done = true;
+        assert!(!order.may_owe(other, false));
     }
 }
