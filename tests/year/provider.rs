@@ -8,7 +8,7 @@ use crate::{
 use std::rc::Rc;
 use symbolon_channel::{Effect, Effects, Order, Payee, PayeeInput, Reason, Remedy, SignedVoucher, Standing};
 use symbolon_primitives::{Address, Amount, Lane, Nonce, OrderDigest, ResultsRoot, SignedOrder, Timestamp};
-use symbolon_quorum::{Evidence, Message, OrderTerms, Replica, ReplicaEvent, ReplicaInput, Settlement};
+use symbolon_quorum::{Evidence, Message, OrderTerms, Replica, ReplicaEvent, ReplicaInput, ReplicaPhase, Settlement};
 use symbolon_settlement::{
     ClaimPolicy, Congestion, GasPrice, HeldVoucher, Market, Why,
     ops::{self, QuorumRow, tag},
@@ -380,14 +380,15 @@ impl World {
         if !self.is_up(to) || self.falls_silent(to, Step::GiveUp, Some(order)) {
             return;
         }
-        if let Some(doing) = self.providers[to].orders.get(&order) {
-            let (channel, clock) = (doing.channel, self.providers[to].actor.clock(self.now));
-            let key = self.providers[to].actor.key.clone();
-            let mut replica = doing.replica.clone();
-            if replica.handle(&key, ReplicaInput::GiveUp, clock).is_err() {
+        if self.providers[to].orders.contains_key(&order) {
+            // The replica first, as a node stores it: from then on it attests nothing, and a start tells the channel.
+            self.feed_replica(to, order, ReplicaInput::GiveUp);
+            if !self.is_up(to) {
                 return;
             }
-            if !matches!(self.feed_payee(to, channel, PayeeInput::GiveUp { order }), Fed::Done(_)) {
+            let doing = &self.providers[to].orders[&order];
+            let (channel, given_up) = (doing.channel, *doing.replica.phase() == ReplicaPhase::GivenUp);
+            if !given_up || !matches!(self.feed_payee(to, channel, PayeeInput::GiveUp { order }), Fed::Done(_)) {
                 return;
             }
             self.providers[to].orders.remove(&order);
@@ -484,6 +485,12 @@ impl World {
             open.push(*order);
         }
         for order in open {
+            let Doing { replica, channel, .. } = &self.providers[index].orders[&order];
+            if *replica.phase() == ReplicaPhase::GivenUp {
+                let channel = *channel;
+                self.feed_payee(index, channel, PayeeInput::GiveUp { order });
+                self.note("given-up orders that a start tells their channels");
+            }
             self.feed_replica(index, order, ReplicaInput::Resume);
         }
         self.provider_looks(index);

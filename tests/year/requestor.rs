@@ -522,7 +522,17 @@ impl World {
                 let payee = &self.providers[provider].channels[&(payer, lane)];
                 let total = leaf.total(running.truth.1).unwrap();
                 let secured = payee.view().epoch > leaf.epoch || payee.secured() >= total;
-                assert!(doing.paid && secured, "N7: agreed, and never paid");
+                assert!(
+                    doing.paid && secured,
+                    "N7: {order} agreed, and never paid: {total} of {leaf:?}, done {:?}, secured {} of {:?}, the payer \
+                     owes {} and promised {}, {:?} days late",
+                    doing.paid,
+                    payee.secured(),
+                    payee.view(),
+                    self.requestors[index].channels[&(leaf.provider, lane)].owed(),
+                    self.requestors[index].channels[&(leaf.provider, lane)].promised(),
+                    (self.now - running.signed.order.settle_by.0) / DAY,
+                );
                 self.note("agreed orders that ended paid");
             }
         }
