@@ -259,29 +259,36 @@ fn or_panic(seed: u64, run: u64, told: Result<Told, Broken>) -> Told {
 fn e2e_sym_24_sym_27_l3_l4_nodes_that_are_killed_lose_and_pay_nothing_twice() {
     let (world, seed) = (World::new(), seed());
     let mut dice = Dice(seed);
-    let targets = vec![
-        // An order is stored and not sent; a voucher is stored and not sent; and some time.
-        VecDeque::from([at("Promise-Durable", 2), at("PutVoucher-Durable", 1), Target::After(dice.millis(6_000))]),
-        VecDeque::from([at("PutVoucher-Durable", 1), Target::ClaimUnderWay]),
-        VecDeque::from([Target::Said("computed", dice.millis(50)), Target::ClaimUnderWay]),
-        VecDeque::from([at("AddTxAttempt-Durable", 2)]),
-    ];
-    let began = Instant::now();
-    let told = or_panic(seed, 0, job(&world, "short", seed, targets, 2_000));
-    let sums = told.sums.unwrap();
-    eprintln!(
-        "seed {seed}: {} kills in {:?}: {:?}; left {:?}; {} failures; {:?}; {sums:?}",
-        told.kills.len(),
-        began.elapsed(),
-        told.kills,
-        told.left,
-        told.failures,
-        told.facts
-    );
-    assert!(told.kills.len() >= 5, "seed {seed}: {:?}", told.kills);
-    for fact in [Fact::OrderOut, Fact::VoucherUnsaid, Fact::NotServed, Fact::ClaimUnderWay] {
-        assert!(told.facts.contains(&fact), "seed {seed}: no kill fell on {fact:?}: {:?}", told.facts);
+    let wanted = BTreeSet::from([Fact::OrderOut, Fact::VoucherUnsaid, Fact::NotServed, Fact::ClaimUnderWay]);
+    let (mut seen, mut kills) = (BTreeSet::new(), 0);
+    // Who is drawn, and who serves first, is chance: a further job or two may be needed for every kind of kill.
+    for run in 0..4 {
+        let targets = vec![
+            // An order is stored and not sent; a voucher is stored and not sent; and some time.
+            VecDeque::from([at("Promise-Durable", 2), at("PutVoucher-Durable", 1), Target::After(dice.millis(6_000))]),
+            VecDeque::from([at("PutVoucher-Durable", 1), Target::ClaimUnderWay]),
+            VecDeque::from([Target::Said("computed", dice.millis(50)), Target::ClaimUnderWay]),
+            VecDeque::from([at("AddTxAttempt-Durable", 2)]),
+        ];
+        let began = Instant::now();
+        let told = or_panic(seed, run, job(&world, &format!("short-{run}"), seed.wrapping_add(run), targets, 2_000));
+        let sums = told.sums.unwrap();
+        eprintln!(
+            "seed {seed}: {} kills in {:?}: {:?}; left {:?}; {} failures; {:?}; {sums:?}",
+            told.kills.len(),
+            began.elapsed(),
+            told.kills,
+            told.left,
+            told.failures,
+            told.facts
+        );
+        kills += told.kills.len();
+        seen.extend(told.facts);
+        if seen.is_superset(&wanted) && kills >= 5 {
+            break;
+        }
     }
+    assert!(seen.is_superset(&wanted) && kills >= 5, "seed {seed}: {kills} kills fell on {seen:?}");
     if let Some(wanted) = std::env::var("SYMBOLON_NODE_KILLS").ok().and_then(|kills| kills.parse().ok()) {
         over_and_over(&world, seed, wanted);
     }
