@@ -196,7 +196,7 @@ mod tests {
                 move || queue.take(count, patience).map(|group| group.len())
             });
             for number in 1..count {
-                std::thread::sleep(apart);
+                tokio::time::sleep(apart).await;
                 queue.put(number, false).await.unwrap();
             }
             most = taker.join().unwrap().unwrap().max(most);
