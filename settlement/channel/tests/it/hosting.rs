@@ -24,6 +24,7 @@ fn l5_l6_every_period_is_paid_before_it_begins_and_none_further() {
     let (mut desk, hosting) = begun(1_000);
     assert_eq!(desk.payee.serves_until(), Some(hosting.begin), "nothing is served before it is paid");
     let (payer, payee) = (desk.payer.clone(), desk.payee.clone());
+    let idle = Desk::open(1_000);
     for number in 1..=10_u32 {
         let due = 1_000 + u64::from(number - 1) * 100 - 20;
         assert_eq!(desk.payer.timer(), Some(Timestamp(due)));
@@ -33,6 +34,7 @@ fn l5_l6_every_period_is_paid_before_it_begins_and_none_further() {
         let (paid, signed) = period_in(&effects).unwrap();
         // L8: each voucher stands for its step, and the last for all since the snapshot.
         assert!(desk.payer.is_kept_by(&before, &signed, None) && desk.payer.is_kept_by(&payer, &signed, None));
+        assert!(!desk.payer.is_kept_by(&idle.payer, &signed, None), "no voucher tells what is hosted");
         assert_eq!(effects[..2], [Effect::Persist, Effect::Keep(signed)], "SYM-24");
         assert_eq!((paid, signed.voucher.cumulative), (number, amount(7 * u64::from(number))));
         assert!(desk.pay(PayerInput::Timer, due).unwrap().is_empty(), "once");
@@ -41,6 +43,7 @@ fn l5_l6_every_period_is_paid_before_it_begins_and_none_further() {
         let before = desk.payee.clone();
         let effects = desk.work(PayeeInput::Period(signed), due + 5).unwrap();
         assert!(desk.payee.is_kept_by(&before, &signed) && desk.payee.is_kept_by(&payee, &signed), "L8");
+        assert!(!desk.payee.is_kept_by(&idle.payee, &signed), "no voucher tells what is hosted");
         assert_eq!(effects, [Effect::Persist, Effect::Keep(signed), serve]);
         assert_eq!((desk.payee.serves_until(), desk.payee.timer()), (Some(until), Some(until)));
         assert!(desk.work(PayeeInput::Period(signed), due + 6).unwrap().is_empty(), "L7");
@@ -55,6 +58,20 @@ fn l5_l6_every_period_is_paid_before_it_begins_and_none_further() {
     assert_eq!(desk.work(PayeeInput::Timer, 2_000).unwrap(), [Effect::Persist, stop]);
     assert_eq!((desk.payer.open(), desk.payee.open()), (None, None));
     assert_eq!((desk.payer.owed(), desk.payee.claimable()), (amount(70), amount(70)));
+}
+
+#[test]
+fn l8_an_older_voucher_of_its_own_lowers_nothing_in_a_payer() {
+    let (mut desk, _) = begun(1_000);
+    let (_, first) = period_in(&desk.pay(PayerInput::Timer, 980).unwrap()).unwrap();
+    let (_, second) = period_in(&desk.pay(PayerInput::Timer, 1_080).unwrap()).unwrap();
+    assert!(first.voucher.cumulative < second.voucher.cumulative);
+    let before = desk.payer.clone();
+    for kept in [first, second] {
+        desk.payer.catch_up(&kept, None);
+        assert_eq!(desk.payer, before);
+    }
+    assert_eq!(desk.payer.promised(), amount(14));
 }
 
 #[test]
