@@ -250,7 +250,7 @@ pub(crate) enum DevnetCommand {
 pub(crate) enum ProviderCommand {
     /// Stake, register, and work until stopped
     #[command(
-        after_help = "Example, claiming when gas takes at most 2% and spending at most 0.05 ether a day on it:\n  symbolon provider run --rate 0.05 --ether-price 2500 --max-fee-ratio 2% --max-day-fee 0.05\n\nsymbolon channel claim --dry-run with the same --claim-at, --ether-price and --max-fee-ratio shows what it would\nclaim now of jobs that go on, and why."
+        after_help = "Example, claiming when gas takes at most 2% and spending at most 0.05 ether a day on it:\n  symbolon provider run --rate 0.05 --ether-price 2500 --max-fee-ratio 2% --max-day-fee 0.05\n\nsymbolon channel claim --dry-run with the same --claim-at, --ether-price and --max-fee-ratio\nshows what it would claim now of jobs that go on, and why."
     )]
     Run(ProviderArgs),
 }
@@ -400,7 +400,7 @@ pub(crate) enum JobCommand {
     Resume,
     /// Forget an unfinished job, so that another one can begin
     #[command(
-        after_help = "What was paid for and not fetched is not asked for any more; what was earmarked comes back with `symbolon\nchannel release` after its expiry. `symbolon job ls` shows how many orders are out."
+        after_help = "What was paid for and not fetched is not asked for any more; what was earmarked comes back\nwith `symbolon channel release` after its expiry. `symbolon job ls` shows how many orders are out."
     )]
     Drop {
         /// Which; the unfinished one when absent, if it is the only one
