@@ -9,15 +9,15 @@
 //! `accept` are vouchers of hosting; `_order` ones pay an order: a row that
 //! tells so, and at the payee the order's record, are written with them.
 //!
-//! Measured on two cores, quiet and beside builds: accepting 0.77 to 0.81 of the
-//! bare recovery, issuing 0.71 to 0.73 of the bare signature (vouchers of orders,
-//! with the order's own record in the same write, 0.42 to 0.48 and 0.52 to 0.56). Recovery and not the
-//! cheaper verification is what accepting costs at least, because it is what
-//! the vault does: a signature with the other parity verifies and pays nobody.
-//! Beside verification it is 0.67. A commit costs as much as some dozens of
-//! vouchers, so what counts most is how many share one: the writer waits for
-//! company as long as it keeps coming (`store`'s queue). SQLite's own share
-//! follows from `.cargo/config.toml` too.
+//! Measured on two cores: accepting 0.76 to 0.81 of the bare recovery, issuing
+//! 0.71 to 0.78 of the bare signature (vouchers of orders, with the order's own
+//! record in the same write, 0.43 to 0.49 and 0.55 to 0.59). Recovery and not
+//! the cheaper verification is what accepting costs at least, because it is
+//! what the vault does: a signature with the other parity verifies and pays
+//! nobody. Beside verification it is 0.67 to 0.70. A commit costs as much as
+//! some dozens of vouchers, so what counts most is how many share one: the
+//! writer waits for company as long as it keeps coming (`store`'s queue), and
+//! its page cache holds what a group changes.
 //!
 //! `sqlite_row` is the physical limit: what an unguarded row of a voucher's size
 //! costs in SQLite when as many share a commit. One row for a whole group would

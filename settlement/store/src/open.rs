@@ -110,7 +110,8 @@ fn stand_in(dir: &Path, lock: FolderLock, why: StoreError) -> Result<Opened, Sto
     Ok(Opened { conn, path, lock, checked: Checked::Whole, closed_by: Some(why), stand_in: Some(place) })
 }
 
-/// A connection that writes, each commit synced.
+/// A connection that writes, each commit synced. Its page cache (16 MiB) holds what a whole group changes: what does
+/// not fit is written before the commit and read again.
 pub(crate) fn writer(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -122,6 +123,7 @@ pub(crate) fn writer(path: &Path) -> Result<Connection, StoreError> {
     conn.execute_batch(
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
+         PRAGMA cache_size = -16384;
          PRAGMA foreign_keys = ON;
          PRAGMA trusted_schema = OFF;
          PRAGMA cell_size_check = ON;",
