@@ -176,13 +176,17 @@ impl World {
 
     /// SYM-22: who committed late is paid only where the payer's clock was behind, or so many members took it for in
     /// time that they make a quorum with it. Fewer hostile members than a quorum are never paid for lies, nor for copies
-    /// while the honest ones hear each other.
+    /// of what an honest one answered while the honest ones hear each other.
     pub(crate) fn check_paid(&mut self, signed: &SignedOrder, payer: Option<Address>, provider: Address) {
         let order = signed.digest(&self.chain.domain());
         let (habit, quorum) = (self.habit_of(provider), usize::from(signed.order.quorum));
         if matches!(habit, Habit::Liar | Habit::Copier) {
             if self.is_sound(signed) {
                 assert_eq!(habit, Habit::Copier, "V3: a lie is paid");
+                if self.given_away.contains(&order) {
+                    // Who computed and who did not is one party then, as if both had computed.
+                    return self.note("copies paid that another hostile member gave away");
+                }
                 assert!(!self.is_at_ease(signed), "SYM-22: a copy is paid");
                 return self.note("copies paid while honest members did not hear each other");
             }

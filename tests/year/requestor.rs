@@ -172,6 +172,9 @@ impl World {
         if self.providers[index].habit == Habit::Copier
             && let Message::Answer { answer, .. } = message
         {
+            if self.provider_of.get(&from).is_some_and(|other| self.providers[*other].habit != Habit::Honest) {
+                self.given_away.insert(order);
+            }
             self.copy(index, order, answer);
         }
         let unknown = !self.providers[index].orders.contains_key(&order);

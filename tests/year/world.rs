@@ -292,6 +292,8 @@ pub(crate) struct World {
     pub(crate) tower: BTreeMap<(Address, Address, Lane), SignedVoucher>,
     pub(crate) facts: BTreeMap<&'static str, u64>,
     /// Commits signed after their deadline.
+    /// Orders of which a copier has an answer that another hostile member gave away.
+    pub(crate) given_away: BTreeSet<OrderDigest>,
     pub(crate) late: Late,
     /// The most that any payer key ever owed a provider.
     pub(crate) worst: Amount,
@@ -346,6 +348,7 @@ impl World {
             providers,
             tower: BTreeMap::new(),
             facts: BTreeMap::new(),
+            given_away: BTreeSet::new(),
             late: Late::new(),
             worst: Amount::ZERO,
         };
