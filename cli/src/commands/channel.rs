@@ -146,7 +146,14 @@ async fn claim(
             match mined {
                 Ok(receipt) => show_claim(claim, "", Some(receipt.hash), is_weighed(&found), global.json),
                 Err(failure) => {
-                    note(&format!("not collected: {} tokens: {}", tokens(claim.value.get()), failure.message));
+                    let message =
+                        format!("{} tokens are not collected: {}", tokens(claim.value.get()), failure.message);
+                    let failure = Failure { message, ..failure };
+                    // The first ends the command; of the others no less is said.
+                    if failed.is_some() {
+                        note(&format!("error: {}", failure.message));
+                        failure.hint.iter().for_each(|hint| note(&format!("hint: {hint}")));
+                    }
                     failed = failed.or(Some(failure));
                 }
             }
