@@ -123,9 +123,42 @@ pub(crate) struct Market {
 impl Market {
     /// Three providers at 0.05 tokens a Gfuel, which claim nothing by themselves before a job's end.
     pub(crate) fn new() -> Self {
+        Self::of(false)
+    }
+
+    /// One whose last provider gets no module compiled before [`Market::let_compile`]. An order has three members here:
+    /// whatever else is done by then, none goes out.
+    pub(crate) fn that_holds() -> Self {
+        let market = Self::of(true);
+        // The node starts compilers from the path of its own program, where something else stands now.
+        let (program, held) = (market.own_program(), market.folder("held"));
+        std::fs::write(&held, []).unwrap();
+        let (new, real) = (market.folder("waits"), symbolon_tests::symbolon().unwrap());
+        let waits = "#!/bin/sh\nwhile [ -e '{held}' ]; do /bin/sleep 0.05; done\nexec '{real}' \"$@\"\n";
+        let waits = waits.replace("{held}", &text(&held)).replace("{real}", &text(&real));
+        std::fs::write(&new, waits).unwrap();
+        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o700)).unwrap();
+        std::fs::rename(&new, &program).unwrap();
+        market
+    }
+
+    /// Lets the last provider's compilers go on.
+    pub(crate) fn let_compile(&self) {
+        std::fs::remove_file(self.folder("held")).unwrap();
+    }
+
+    /// The last provider's own copy of the program, in a market that holds.
+    fn own_program(&self) -> PathBuf {
+        self.folder("symbolon")
+    }
+
+    fn of(holds: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let devnet = Devnet::up(&dir.path().join("devnet")).unwrap();
         let mut market = Self { providers: Vec::new(), devnet, dir };
+        if holds {
+            std::fs::copy(symbolon_tests::symbolon().unwrap(), market.own_program()).unwrap();
+        }
         for index in 0..3 {
             let address = party(&market.folder(&provider_name(index))).unwrap();
             market.devnet.fund(&address).unwrap();
@@ -140,7 +173,19 @@ impl Market {
 
     pub(crate) fn provider(&self, index: usize) -> Telling {
         let args = ["provider", "run", "--rate", "0.05", "--claim-at", "1000"];
-        Telling::start(self.command(&provider_name(index), &args))
+        let usual = self.command(&provider_name(index), &args);
+        if index < 2 || !self.own_program().exists() {
+            return Telling::start(usual);
+        }
+        let mut own = std::process::Command::new(self.own_program());
+        own.args(usual.get_args()).stdin(Stdio::null());
+        for (name, value) in usual.get_envs() {
+            match value {
+                Some(value) => own.env(name, value),
+                None => own.env_remove(name),
+            };
+        }
+        Telling::start(own)
     }
 
     pub(crate) fn folder(&self, name: &str) -> PathBuf {

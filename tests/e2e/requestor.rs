@@ -28,7 +28,7 @@ fn signed(market: &Market, name: &str) -> BTreeMap<(Address, u16, u32), Amount> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e2e_n6_a_requestor_signs_nothing_while_its_endpoints_cannot_tell_the_chain() {
-    let market = Market::new();
+    let market = Market::that_holds();
     market.requestor("requestor", &key(0x21));
     let (one, two) = (RpcProxy::start(&market.rpc()).await.unwrap(), RpcProxy::start(&market.rpc()).await.unwrap());
     let rpc = format!("{},{}", one.url(), two.url());
@@ -36,6 +36,10 @@ async fn e2e_n6_a_requestor_signs_nothing_while_its_endpoints_cannot_tell_the_ch
     let job = market.job("requestor", 6_000, &["--rpc", &rpc, "--budget", "60", "--subtask-timeout", "00:02:00"]);
     job.wait_after("earmarked", 0);
     two.set_listening(false);
+    let polls = one.calls("eth_getBlockByNumber");
+    until("a look that fails", || one.calls("eth_getBlockByNumber") > polls + 3);
+    // With one provider's module the last thing is there that an order lacks.
+    market.let_compile();
     const HALTED: &str = "nothing is signed until the chain can be told again";
     job.wait_warning(HALTED, 0);
     job.wait_after("prepared", 0);
@@ -63,7 +67,10 @@ async fn e2e_n6_a_requestor_signs_nothing_while_its_endpoints_cannot_tell_the_ch
 async fn e2e_l8_a_job_that_cannot_be_taken_up_is_left_for_the_next_run() {
     let market = Market::new();
     market.requestor("requestor", &key(0x24));
-    let mut job = market.job("requestor", 600, &[]);
+    // Both orders are still out when it dies.
+    const WORDS: usize = 6_000;
+    let budget = ["--budget", "60"];
+    let mut job = market.job("requestor", WORDS, &budget);
     job.wait_after("order_out", 1);
     job.kill();
     let cut_off = market.ask("requestor", &["job", "ls"]);
@@ -72,12 +79,12 @@ async fn e2e_l8_a_job_that_cannot_be_taken_up_is_left_for_the_next_run() {
     // Three calls look at the vault; the next ones would read the channels.
     let proxy = RpcProxy::start(&market.rpc()).await.unwrap();
     proxy.inject(Rule::always(Fault::Error(-32_005, "slow down")).on("eth_call").after(3));
-    let mut job = market.job("requestor", 600, &["--rpc", &proxy.url()]);
+    let mut job = market.job("requestor", WORDS, &["--rpc", &proxy.url(), "--budget", "60"]);
     let status = job.process.ended_within(Duration::from_secs(60)).expect("the job does not end");
     assert!(!status.success() && proxy.fired().contains_key("error"), "{:#?}", job.said());
     assert_eq!(market.ask("requestor", &["job", "ls"]), cut_off);
 
-    let job = market.job("requestor", 600, &[]);
+    let job = market.job("requestor", WORDS, &budget);
     let said = market.finish("requestor", job);
     assert!(said.iter().any(|said| said["event"] == "resumed"));
     let report = said.iter().find(|said| said["event"] == "job_done").unwrap();
@@ -86,7 +93,7 @@ async fn e2e_l8_a_job_that_cannot_be_taken_up_is_left_for_the_next_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e2e_sym_04_a_lane_near_its_expiry_is_extended_and_not_earmarked_again() {
-    let market = Market::new();
+    let market = Market::that_holds();
     market.requestor("requestor", &key(0x26));
     let mut job = market.job("requestor", 200, &[]);
     job.wait_after("earmarked", 0);
@@ -107,7 +114,7 @@ async fn e2e_sym_04_a_lane_near_its_expiry_is_extended_and_not_earmarked_again()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e2e_l2_a_restored_requestor_signs_nothing_where_it_may_have_signed_before() {
-    let mut market = Market::new();
+    let mut market = Market::that_holds();
     market.requestor("first", &key(0x22));
     // More parts than there are lanes for: the job is not over when its first order is.
     let mut job = market.job("first", 600, &["--subtasks", "6"]);
@@ -115,6 +122,7 @@ async fn e2e_l2_a_restored_requestor_signs_nothing_where_it_may_have_signed_befo
     // Of everything that follows the backup knows nothing.
     let backup = market.folder("backup.db").to_string_lossy().into_owned();
     symbolon_tests::ensure_ok(&market.run("first", &["backup", &backup, "--with-keys"])).unwrap();
+    market.let_compile();
     // Nobody of an order's quorum has to settle it.
     let mut order = Value::Null;
     until("an order with both of its vouchers", || {
@@ -196,6 +204,10 @@ fn claim_by_hand(market: &mut Market, order: &Value, base_fee: u128) {
 
     market.providers[index].stop();
     let value = base_units(&free[0]["value"]).unwrap();
+    // What is too dear says what it would have collected, and which flag lets it.
+    let dear = market.run(&name, &["channel", "claim", "--max-gas-price", "0.000000001"]);
+    ensure_refused(&dear, 4, "tokens are not collected").unwrap();
+    assert!(String::from_utf8_lossy(&dear.stderr).contains("--max-gas-price"), "{dear:?}");
     let done = market.ask(&name, &["channel", "claim"]);
     assert_eq!(of(&done, "claim"), 1, "{done:?}");
     assert!(done[0]["transaction"].as_str().unwrap().starts_with("0x"));
