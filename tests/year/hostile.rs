@@ -77,7 +77,7 @@ impl World {
     }
 
     /// Shown an answer, a copier commits to it as if it had computed it in time.
-    pub(crate) fn copy(&mut self, index: usize, order: OrderDigest, answer: &Answer) {
+    pub(crate) fn copy(&mut self, index: usize, order: OrderDigest, from: Address, answer: &Answer) {
         let Some(doing) = self.providers[index].orders.get(&order) else { return };
         if *doing.replica.phase() != ReplicaPhase::Computing {
             return;
@@ -85,6 +85,7 @@ impl World {
         let Answer { results_root, fuel, .. } = *answer;
         let nonce = Nonce::from_bytes(self.dice.bytes());
         self.note("copies");
+        self.copied_from.insert((order, self.providers[index].actor.me()), from);
         self.compute(index, order, ReplicaInput::Computed { results_root, fuel, nonce }, true);
     }
 
@@ -183,7 +184,8 @@ impl World {
         if matches!(habit, Habit::Liar | Habit::Copier) {
             if self.is_sound(signed) {
                 assert_eq!(habit, Habit::Copier, "V3: a lie is paid");
-                if self.given_away.contains(&order) {
+                let origin = self.copied_from.get(&(order, provider)).copied();
+                if origin.is_some_and(|origin| self.habit_of(origin) != Habit::Honest) {
                     // Who computed and who did not is one party then, as if both had computed.
                     return self.note("copies paid that another hostile member gave away");
                 }

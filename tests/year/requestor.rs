@@ -172,10 +172,7 @@ impl World {
         if self.providers[index].habit == Habit::Copier
             && let Message::Answer { answer, .. } = message
         {
-            if self.provider_of.get(&from).is_some_and(|other| self.providers[*other].habit != Habit::Honest) {
-                self.given_away.insert(order);
-            }
-            self.copy(index, order, answer);
+            self.copy(index, order, from, answer);
         }
         let unknown = !self.providers[index].orders.contains_key(&order);
         if unknown && let Message::Call { .. } = message {

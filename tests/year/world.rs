@@ -291,9 +291,9 @@ pub(crate) struct World {
     /// What watchtowers hold: the best voucher of every channel of their clients.
     pub(crate) tower: BTreeMap<(Address, Address, Lane), SignedVoucher>,
     pub(crate) facts: BTreeMap<&'static str, u64>,
+    /// Whose answer a copier passes off as its own.
+    pub(crate) copied_from: BTreeMap<(OrderDigest, Address), Address>,
     /// Commits signed after their deadline.
-    /// Orders of which a copier has an answer that another hostile member gave away.
-    pub(crate) given_away: BTreeSet<OrderDigest>,
     pub(crate) late: Late,
     /// The most that any payer key ever owed a provider.
     pub(crate) worst: Amount,
@@ -348,7 +348,7 @@ impl World {
             providers,
             tower: BTreeMap::new(),
             facts: BTreeMap::new(),
-            given_away: BTreeSet::new(),
+            copied_from: BTreeMap::new(),
             late: Late::new(),
             worst: Amount::ZERO,
         };
