@@ -501,8 +501,7 @@ impl TxManager {
             Some(stored) if stored.state == TxState::Sent => {
                 let intent = intent_of(&stored).ok_or(TxError::BadJournal { id })?;
                 let nonce = stored.nonce.ok_or(TxError::BadJournal { id })?;
-                let handle = self.fly(Flight::new(id, intent, nonce, stored.attempts, true), true);
-                Ok(handle)
+                Ok(self.fly(Flight::new(id, intent, nonce, stored.attempts, true), true))
             }
             Some(stored) if stored.state == TxState::Planned => {
                 // Nothing of it ever left, or nothing that left can be mined any more.
