@@ -122,7 +122,7 @@ fn e2e_sym_23_what_a_quorum_settled_while_its_requestor_was_away_is_not_given_ou
     let world = World::new();
     let mut providers: Vec<Node> = (0..3).map(|number| world.provider(&format!("provider-{number}"))).collect();
     providers.iter_mut().for_each(Node::start);
-    let (mut requestor, _) = world.requestor_of("requestor", 3, 2);
+    let (mut requestor, _) = world.requestor_of("requestor", 3, 3);
     providers.iter_mut().for_each(Node::until_ready);
     requestor.start_with(&["--withhold-vouchers"]);
     let mut out = 0;
@@ -140,6 +140,10 @@ fn e2e_sym_23_what_a_quorum_settled_while_its_requestor_was_away_is_not_given_ou
     // Who could say what it came to is away for longer than anybody is tried for.
     providers.iter_mut().for_each(Node::kill);
     requestor.start();
+    // Nor is there anybody for the third part.
+    requestor.until("wait for what is out", SOON, |event| {
+        event["message"].as_str().is_some_and(|said| said.contains("are waited for") && said.contains("no offers"))
+    });
     let next = requestor.until("say what it does about them", SOON, |event| {
         let waits = event["message"].as_str().is_some_and(|said| said.contains("was paid on chain"));
         waits || event["event"] == "order_undecided"
@@ -153,7 +157,7 @@ fn e2e_sym_23_what_a_quorum_settled_while_its_requestor_was_away_is_not_given_ou
         sums = adds_up(&world, &requestor, &nodes).unwrap();
         sums.is_some()
     });
-    assert_eq!(sums.unwrap().orders, 2, "a part was paid twice");
+    assert_eq!(sums.unwrap().orders, 3, "a part was paid twice");
 }
 
 #[test]

@@ -58,6 +58,8 @@ const GIVE_UPS: Duration = Duration::from_secs(3);
 const CLOSE: Duration = Duration::from_secs(90);
 /// How long providers that are slow to prepare are waited for once there are enough.
 const PREPARE_GRACE: Duration = Duration::from_secs(15);
+/// How long after a search for providers that failed the next one begins, while orders are out.
+const SEARCH_AGAIN: Duration = Duration::from_secs(15);
 /// Times a batch is given out before a run gives up on it. Who asks for the job again has it tried again.
 const ATTEMPTS: u32 = 5;
 
@@ -253,6 +255,8 @@ pub struct Requestor {
     engaged: bool,
     /// Where gossip goes while providers are looked for.
     search: Option<mpsc::Sender<symbolon_net::Event>>,
+    /// When the next search may begin, after one that failed.
+    search_from: Option<Instant>,
     /// Since when there have been enough providers ready.
     ready_since: Option<Instant>,
     draws: u64,
@@ -328,6 +332,7 @@ impl Requestor {
             prepared: BTreeMap::new(),
             engaged: false,
             search: None,
+            search_from: None,
             ready_since: None,
             draws: 0,
             opening: false,
@@ -435,13 +440,24 @@ impl Requestor {
         Ok(())
     }
 
-    /// The job counts as begun, and sets money aside for whom it found.
+    /// The job counts as begun, and sets money aside for whom it found. Where the search failed, orders that are out come
+    /// first: they were given out for money.
     async fn on_found(&mut self, found: Result<Vec<Partner>, JobError>) -> Result<(), JobError> {
         if self.search.take().is_none() {
             // Nobody is looked for any more: the job is over.
             return Ok(());
         }
-        for partner in found? {
+        let found = match found {
+            Err(why) if self.orders.values().any(|running| !running.done) => {
+                if self.search_from.is_none() {
+                    self.warn(format!("orders that are out are waited for, and nothing new is given out: {why}"));
+                }
+                self.search_from = Some(Instant::now() + SEARCH_AGAIN);
+                return Ok(());
+            }
+            found => found?,
+        };
+        for partner in found {
             let terms = &partner.agreement.terms;
             let part = self.report.providers.entry(partner.provider).or_default();
             (part.flat, part.rate) = (terms.flat, terms.rate);
@@ -486,7 +502,8 @@ impl Requestor {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while self.outputs.len() < self.units.len() {
-            if !self.engaged && self.search.is_none() && !self.pending.is_empty() {
+            let may_search = self.search_from.is_none_or(|from| from <= Instant::now());
+            if !self.engaged && self.search.is_none() && may_search && !self.pending.is_empty() {
                 self.engage()?;
             }
             tokio::select! {
