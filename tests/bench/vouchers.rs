@@ -14,10 +14,12 @@
 //! record in the same write, 0.43 to 0.49 and 0.55 to 0.59). Recovery and not
 //! the cheaper verification is what accepting costs at least, because it is
 //! what the vault does: a signature with the other parity verifies and pays
-//! nobody. Beside verification it is 0.67 to 0.70. A commit costs as much as
-//! some dozens of vouchers, so what counts most is how many share one: the
-//! writer waits for company as long as it keeps coming (`store`'s queue), and
-//! its page cache holds what a group changes.
+//! nobody. Beside verification it is 0.67 to 0.70, just short of the target, and
+//! orders are far from it: with each of their vouchers the order's whole record
+//! is written again, for the one bit that it is paid, which the voucher's row
+//! tells too. A commit costs as much as some dozens of vouchers, so what counts
+//! most is how many share one: the writer waits for company as long as it keeps
+//! coming (`store`'s queue), and its page cache holds what a group changes.
 //!
 //! `sqlite_row` is the physical limit: what an unguarded row of a voucher's size
 //! costs in SQLite when as many share a commit. One row for a whole group would
