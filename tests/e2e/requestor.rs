@@ -221,12 +221,13 @@ fn claim_by_hand(market: &mut Market, order: &Value, base_fee: u128) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e2e_l12_a_channel_that_another_copy_of_the_key_used_stops_and_goes_on_when_a_person_says_so() {
-    let market = Market::new();
+    let market = Market::that_holds();
     let key = key(0x23);
     market.requestor("requestor", &key);
     let mut job = market.job("requestor", 200, &[]);
     job.wait_after("earmarked", 0);
     job.kill();
+    market.let_compile();
     let channels = market.ask("requestor", &["channel", "ls"]);
     let live = |channel: &&Value| channel["allocated"] != "0";
     let payee: Address = channels.iter().find(live).unwrap()["payee"].as_str().unwrap().parse().unwrap();
