@@ -100,7 +100,7 @@ pub struct MemberEntry {
     pub total: Option<Amount>,
     /// How it stands.
     pub stands: Stands,
-    /// The first voucher that covers `total`.
+    /// The channel's best voucher, where it covers `total`.
     pub voucher: Option<Amount>,
 }
 
@@ -200,7 +200,7 @@ fn covering(
     total: Amount,
 ) -> Result<Option<Paid>, StoreError> {
     let key = VoucherKey { direction, payer, payee: leaf.provider, lane, epoch: leaf.epoch };
-    let row = view.voucher_covering(&key, total)?;
+    let row = view.best_voucher(&key)?.filter(|best| best.cumulative >= total);
     Ok(row.map(|row| Paid {
         voucher: symbolon_primitives::Voucher {
             payee: leaf.provider,

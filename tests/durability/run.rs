@@ -287,11 +287,11 @@ fn durable(dir: &Path, me: Address, payer: &Address, tape: &[Frame]) -> Result<(
             _ => continue,
         };
         let key = VoucherKey { direction, payer: *payer, payee, lane: Royalty::NONE.lane(1), epoch };
-        let kept = view.vouchers(&key, 100).unwrap();
-        let best = kept.first().map(|row| row.cumulative);
-        hold!(best >= Some(total), "L3: {me} said {total} in {direction:?}, its store has {best:?}");
-        if let Some(signature) = signature {
-            let same = kept.iter().any(|row| row.cumulative == total && row.signature == signature);
+        let best = view.best_voucher(&key).unwrap();
+        let held = best.map(|row| row.cumulative);
+        hold!(held >= Some(total), "L3: {me} said {total} in {direction:?}, its store has {held:?}");
+        if let (Some(signature), Some(best)) = (signature, best) {
+            let same = best.cumulative > total || best.signature == signature;
             hold!(same, "L3: {me} sent a voucher for {total} that it does not know");
         }
     }

@@ -7,7 +7,7 @@ use symbolon_contracts::vault::VaultEvents;
 use symbolon_node::{OrderEntry, OrderState, Stands, known_orders};
 use symbolon_primitives::{Address, Amount, Epoch, Lane, OrderDigest, Royalty, Signature};
 use symbolon_settlement::{EventFilter, amounts_of_words};
-use symbolon_store::{Direction, Look, StoreError, TxState, VoucherKey, VoucherRow};
+use symbolon_store::{Direction, Look, StoreError, TxState, VoucherKey};
 
 /// Lanes looked at: those of a job, and those taken in place of lanes that lost orders hold.
 pub(crate) const LANES: u16 = 16;
@@ -23,8 +23,8 @@ macro_rules! hold {
 
 /// One epoch of a channel.
 type Name = (Address, Lane, Epoch);
-/// Its vouchers by total.
-type Vouchers = BTreeMap<Name, BTreeMap<Amount, Signature>>;
+/// The best voucher of each.
+type Vouchers = BTreeMap<Name, (Amount, Signature)>;
 
 /// Everything that folders were ever seen to hold. What came later has to agree with it.
 #[derive(Default)]
@@ -62,33 +62,18 @@ fn rows(look: &Look, direction: Direction, payer: Address) -> Result<Vouchers, B
     for best in view.best_vouchers(direction).map_err(|error| error.to_string())? {
         hold!(best.key.payer == payer, "a voucher of {}", best.key.payer);
         let name = (best.key.payee, best.key.lane, best.key.epoch);
-        let all: Vec<VoucherRow> = view.vouchers(&best.key, 10_000).map_err(|error| error.to_string())?;
-        // By time of writing, totals only rise.
-        let mut last = Amount::MAX;
-        let mut times: Vec<_> = all.iter().map(|row| (row.created_at, row.cumulative)).collect();
-        times.sort_by_key(|(at, total)| (core::cmp::Reverse(*at), core::cmp::Reverse(*total)));
-        for (at, total) in times {
-            hold!(total <= last, "SYM-24: at {at} a voucher for {total}, later one for {last}");
-            last = total;
-        }
-        found.insert(name, all.into_iter().map(|row| (row.cumulative, row.signature)).collect());
+        found.insert(name, (best.cumulative, best.signature));
     }
     Ok(found)
 }
 
-/// Nothing that was seen before is gone or different, and nothing new is lower.
+/// What was seen before is there, or a higher one in its place.
 fn grown(who: &str, before: &Vouchers, now: &Vouchers) -> Result<(), Broken> {
-    for (name, earlier) in before {
-        let empty = BTreeMap::new();
-        let later = now.get(name).unwrap_or(&empty);
-        let highest = earlier.keys().next_back().copied().unwrap_or_default();
-        // Old rows may be forgotten once a higher one is there; the highest never is.
-        hold!(later.keys().next_back() >= Some(&highest), "SYM-24: {who} lost a voucher for {highest}");
-        for (total, signature) in later {
-            let known = earlier.get(total);
-            hold!(known.is_none_or(|known| known == signature), "SYM-24: {who} has two signatures for {total}");
-            hold!(known.is_some() || *total > highest, "SYM-24: {who} signed {total} after {highest}");
-        }
+    for (name, (highest, signature)) in before {
+        let later = now.get(name);
+        hold!(later.is_some_and(|(total, _)| total >= highest), "SYM-24: {who} lost a voucher for {highest}");
+        let changed = later.is_some_and(|(total, other)| total == highest && other != signature);
+        hold!(!changed, "SYM-24: {who} has two signatures for {highest}");
     }
     Ok(())
 }
@@ -127,22 +112,19 @@ impl Memory {
         hold!(now.keys().all(|(payee, ..)| *payee == node.address), "a voucher for somebody else");
         for event in node.events.iter().filter(|event| event["event"] == "vouchered") {
             let total: Amount = event["cumulative"].as_str().and_then(|said| said.parse().ok()).unwrap_or(Amount::MAX);
-            let held = now.values().any(|totals| totals.keys().next_back() >= Some(&total));
+            let held = now.values().any(|(held, _)| *held >= total);
             hold!(held, "L3: {} said it holds a voucher for {total}", node.name);
         }
         self.received.insert(node.address, now);
         Ok(())
     }
 
-    /// Every voucher that a payee holds is one that the payer knows it signed.
+    /// Of no voucher that a payee holds has the payer signed less, or the same total twice.
     pub(crate) fn agree(&self) -> Result<(), Broken> {
-        for vouchers in self.received.values() {
-            for (name, totals) in vouchers {
-                for (total, signature) in totals {
-                    let signed = self.issued.get(name).and_then(|issued| issued.get(total));
-                    hold!(signed == Some(signature), "L3: {} holds {total}, which its payer does not know", name.0);
-                }
-            }
+        for (name, (total, signature)) in self.received.values().flatten() {
+            let known =
+                self.issued.get(name).is_some_and(|(best, own)| best > total || best == total && own == signature);
+            hold!(known, "L3: {} holds {total}, which its payer does not know", name.0);
         }
         Ok(())
     }
@@ -309,28 +291,20 @@ pub(crate) fn settlements(world: &World, head: u64) -> Result<BTreeMap<OrderDige
 mod tests {
     use super::*;
 
-    fn held(totals: &[(u64, u8)]) -> Vouchers {
+    fn held(total: u64, signature: u8) -> Vouchers {
         let name = (Address::repeat_byte(1), Royalty::NONE.lane(0), 0);
-        let signature = |byte: u8| Signature::from_bytes([byte; 64]);
-        let rows = totals.iter().map(|(total, byte)| (Amount::from_u64(*total), signature(*byte)));
-        Vouchers::from([(name, rows.collect())])
+        Vouchers::from([(name, (Amount::from_u64(total), Signature::from_bytes([signature; 64])))])
     }
 
     #[test]
     fn sym_24_canary_each_way_to_break_a_promise_is_found() {
-        let before = held(&[(3, 1), (5, 2)]);
-        for (sound, why) in [
-            (held(&[(3, 1), (5, 2)]), "nothing new"),
-            (held(&[(3, 1), (5, 2), (6, 3)]), "a higher one"),
-            (held(&[(5, 2)]), "an old one is forgotten"),
-        ] {
-            assert_eq!(grown("it", &before, &sound), Ok(()), "{why}");
-        }
+        let before = held(5, 2);
+        assert_eq!(grown("it", &before, &held(5, 2)), Ok(()), "nothing new");
+        assert_eq!(grown("it", &before, &held(6, 3)), Ok(()), "a higher one");
         for (broken, why) in [
             (Vouchers::new(), "lost a voucher for 5"),
-            (held(&[(3, 1)]), "lost a voucher for 5"),
-            (held(&[(3, 1), (5, 9)]), "two signatures for 5"),
-            (held(&[(3, 1), (4, 4), (5, 2)]), "signed 4 after 5"),
+            (held(3, 1), "lost a voucher for 5"),
+            (held(5, 9), "two signatures for 5"),
         ] {
             let found = grown("it", &before, &broken).unwrap_err();
             assert!(found.contains(why), "{found}");
@@ -339,8 +313,9 @@ mod tests {
             issued: before.clone(),
             received: BTreeMap::from([(Address::repeat_byte(1), received)]),
         };
-        assert_eq!(payee(held(&[(5, 2)])).agree(), Ok(()));
-        assert!(payee(held(&[(5, 9)])).agree().is_err(), "another signature");
-        assert!(payee(held(&[(6, 2)])).agree().is_err(), "more than was signed");
+        assert_eq!(payee(held(5, 2)).agree(), Ok(()));
+        assert_eq!(payee(held(4, 7)).agree(), Ok(()), "one that a higher one followed");
+        assert!(payee(held(5, 9)).agree().is_err(), "another signature");
+        assert!(payee(held(6, 2)).agree().is_err(), "more than was signed");
     }
 }

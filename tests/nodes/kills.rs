@@ -19,13 +19,10 @@ const COLLECTED: Duration = Duration::from_secs(120);
 /// How often the command may fail for want of providers, which kills bring about, before a run counts as broken.
 const FAILURES: usize = 12;
 
-/// Points that no node passes, and why: Commits stand in the snapshot of their order; vouchers are forgotten with their
-/// orders, long after a run; only a store from a backup clears epochs; a nonce is taken back only when another program
-/// with the same key uses it.
+/// Points that no node passes, and why: Commits stand in the snapshot of their order; only a store from a backup clears
+/// epochs; a nonce is taken back only when another program with the same key uses it.
 /// Nothing else may be missing.
-const NEVER: [&str; 8] = [
-    "PruneVouchers-Staged",
-    "PruneVouchers-Durable",
+const NEVER: [&str; 6] = [
     "PutCommit-Staged",
     "PutCommit-Durable",
     "ClearEpoch-Staged",

@@ -235,11 +235,6 @@ impl Working {
             self.party.transact(intent).await?;
             self.see().await?;
         }
-        let old = self.party.vouchers(Direction::Received, self.party.me(), 0);
-        let held = self.party.store.read(|view| view.vouchers(&old, 2))?;
-        if held.len() > 1 {
-            self.party.write(vec![Write::PruneVouchers { key: old, up_to: Amount::MAX }]).await?;
-        }
         if self.channel.claimable() == Amount::ZERO {
             self.party.say(self.party.config.payer, Say::Claimed)?;
         }

@@ -293,21 +293,28 @@ impl Provider {
         let told = |effect: &Effect| matches!(effect, Effect::Keep(kept) if record.payee.is_kept_by(&before, kept));
         let told = effects.iter().any(told);
         let mut writes = Vec::new();
+        let mut kept = None;
         for effect in &effects {
             match effect {
                 Effect::Persist if told => {}
                 Effect::Persist => writes.push(snapshot::put(&record.key(), record)?),
-                Effect::Keep(signed) => writes.push(Write::PutVoucher(received(record, signed, &input))),
+                Effect::Keep(signed) => {
+                    let row = received(record, signed, &input);
+                    writes.push(Write::PutVoucher(row));
+                    kept = Some(row);
+                }
                 _ => {}
             }
         }
-        // A voucher and the order it pays are stored together.
+        // An order is paid by the voucher that tells so; what else pays it is stored with it.
         for effect in &effects {
             if let Effect::Paid { order } = effect
-                && let Some(paid) = self.orders.get_mut(order)
+                && let Some(paid) = self.orders.get_mut(order).filter(|record| !record.paid)
             {
                 paid.paid = true;
-                writes.push(snapshot::put(order.as_bytes(), paid)?);
+                if !kept.is_some_and(|kept| paid.is_paid_by(&kept)) {
+                    writes.push(snapshot::put(order.as_bytes(), paid)?);
+                }
             }
         }
         if !writes.is_empty() {

@@ -21,11 +21,11 @@ use std::{
 use symbolon_executor::{Cancel, CompiledModule, Outcome};
 use symbolon_net::{PeerId, Responder};
 use symbolon_primitives::{
-    Address, ContentRef, Domain, GiveUp, Lane, Leaf, Nonce, OrderDigest, SignedAgreement, SignedOrder, Signer,
+    Address, Amount, ContentRef, Domain, GiveUp, Lane, Leaf, Nonce, OrderDigest, SignedAgreement, SignedOrder, Signer,
     Timestamp, UnitResult, Workunit, receipt::Receipt, results::total_fuel, results_root, watch::Package,
 };
 use symbolon_quorum::{Effect, Effects, Message, Rejected, Remedy, Replica, ReplicaEvent, ReplicaInput, ReplicaPhase};
-use symbolon_store::{Direction, View, VoucherKey, Write};
+use symbolon_store::{Direction, View, VoucherKey, VoucherRow, Write};
 use symbolon_wire::{OrderMessage, RefusalCode, Request, Response, Right};
 
 /// Everything about one order on this provider, durable as a whole.
@@ -46,6 +46,16 @@ pub(crate) struct OrderRecord {
 
 impl Snapshot for OrderRecord {
     const KIND: &'static str = "order";
+
+    /// A voucher that pays it is written without it.
+    fn catch_up(&mut self, view: &View<'_>) -> Result<(), NodeError> {
+        if !self.paid
+            && let Some((key, total)) = self.pays_at()
+        {
+            self.paid = view.best_voucher(&key)?.is_some_and(|best| best.cumulative >= total);
+        }
+        Ok(())
+    }
 }
 
 impl OrderRecord {
@@ -163,14 +173,18 @@ impl OrderRecord {
         Some(watch::quorum_package(self.order(), &settlement))
     }
 
-    /// What forgets, with the order, which voucher paid it. Those of earlier orders go too: theirs are over or soon will be,
-    /// and any higher voucher shows that they are paid.
-    fn forget_vouchers(&self) -> Option<Write> {
+    /// From which total on a voucher of which epoch pays for it, once a Result of it is signed (SYM-27).
+    fn pays_at(&self) -> Option<(VoucherKey, Amount)> {
         let ReplicaPhase::Committed { answer, .. } = self.replica.phase() else { return None };
-        let (_, leaf) = self.order().leaf_of(self.agreement.terms.payee)?;
+        let (_, leaf) = self.order().leaf_of(self.agreement.terms.payee).filter(|_| self.replica.has_attested())?;
         let Leaf { provider: payee, epoch, .. } = *leaf;
         let key = VoucherKey { direction: Direction::Received, payer: self.payer(), payee, lane: self.lane, epoch };
-        Some(Write::PruneVouchers { key, up_to: leaf.total(answer.fuel).ok()? })
+        Some((key, leaf.total(answer.fuel).ok()?))
+    }
+
+    /// Whether the record, when it is read again, says by `kept` that it is paid.
+    pub(super) fn is_paid_by(&self, kept: &VoucherRow) -> bool {
+        self.pays_at().is_some_and(|(key, total)| key == kept.key && total <= kept.cumulative)
     }
 
     /// What members may fetch of each other: what the order's work needs.
@@ -207,16 +221,24 @@ impl Provider {
         input: ReplicaInput,
     ) -> Result<Result<(), Rejected>, NodeError> {
         let Some(record) = self.orders.get_mut(&order) else { return Ok(Ok(())) };
+        let is_paid = matches!(input, ReplicaInput::Paid);
         match record.replica.handle(&self.context.key, input, now()) {
-            Ok(effects) => self.perform(order, effects).await.map(Ok),
+            Ok(effects) => self.perform(order, effects, is_paid).await.map(Ok),
             Err(rejected) => Ok(Err(rejected)),
         }
     }
 
     /// Effects in their order. Whatever follows a `Persist` waits for the disk.
-    async fn perform(&mut self, order: OrderDigest, effects: Effects<ReplicaEvent>) -> Result<(), NodeError> {
+    async fn perform(
+        &mut self,
+        order: OrderDigest,
+        effects: Effects<ReplicaEvent>,
+        is_paid: bool,
+    ) -> Result<(), NodeError> {
         for effect in effects {
             match effect {
+                // The record says so, or the voucher, and each start tells the replica: nothing more is written.
+                Effect::Persist if is_paid => {}
                 Effect::Persist => self.save_order(order).await?,
                 Effect::Send { to, message } => {
                     if let Message::Result(results) = &message {
@@ -471,12 +493,11 @@ impl Provider {
             self.channel_order_over(order).await?;
             let mut writes = vec![Write::delete(OrderRecord::KIND, order.as_bytes().to_vec())];
             let domain = &self.context.domain;
-            if let Some(record) = self.orders.get(&order) {
-                writes.extend(record.forget_vouchers());
-                if let Ok(receipt) = self.context.store.read(|view| record.receipt(&view, domain)) {
-                    // The proof outlives the work.
-                    writes.push(ledger::keep_receipt(order, &receipt)?);
-                }
+            if let Some(record) = self.orders.get(&order)
+                && let Ok(receipt) = self.context.store.read(|view| record.receipt(&view, domain))
+            {
+                // The proof outlives the work.
+                writes.push(ledger::keep_receipt(order, &receipt)?);
             }
             self.context.store.write(writes).await?;
             self.orders.remove(&order);

@@ -1,7 +1,12 @@
 //! The store for async callers: one writing thread, a bounded queue, and
 //! transactions that wait together sharing one sync of the disk.
 
-use crate::{Store, StoreError, StoreOptions, Transaction, View, Write, faults::Faults, points::Witness, queue::Queue};
+use crate::{
+    Store, StoreError, StoreOptions, Transaction, View, Write,
+    faults::Faults,
+    points::Witness,
+    queue::{Company, Queue},
+};
 use rusqlite::Connection;
 use std::{
     path::PathBuf,
@@ -249,8 +254,8 @@ impl StoreHandle {
 }
 
 fn serve(mut store: Store, queue: &Queue<Command>) {
-    let (mut company, mut patience) = (1, Duration::ZERO);
-    while let Some(group) = queue.take(company, patience) {
+    let (mut company, mut patience) = (Company::none(), Duration::ZERO);
+    while let Some(group) = queue.take(&company, patience) {
         let mut jobs: Vec<Box<dyn Job>> = Vec::with_capacity(group.len());
         let mut closing = Vec::new();
         for command in group {
@@ -260,7 +265,8 @@ fn serve(mut store: Store, queue: &Queue<Command>) {
             }
         }
         let committed = store.group(jobs.iter_mut().map(|job| (job.is_plain(), |tx: &Transaction<'_>| job.run(tx))));
-        (company, patience) = (jobs.len(), store.last_sync());
+        company.came(jobs.len());
+        patience = store.last_sync();
         for job in jobs {
             job.finish(committed.clone());
         }

@@ -31,6 +31,7 @@ mod backup;
 mod error;
 mod faults;
 mod handle;
+mod leaves;
 mod lock;
 mod look;
 mod open;

@@ -35,8 +35,6 @@ listed! {
         DeleteRecord,
         /// A voucher.
         PutVoucher,
-        /// Old vouchers are forgotten.
-        PruneVouchers,
         /// A Commit.
         PutCommit,
         /// The leave to promise in an epoch is asked for.

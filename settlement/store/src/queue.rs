@@ -2,9 +2,10 @@
 //!
 //! Each commit costs one sync of the disk, and in processor time as much as
 //! some dozens of vouchers. So a writer that had company the last time waits
-//! for as much again: as long as more keep coming, and no longer than two of
-//! them lie apart than the last sync took. Whoever comes meanwhile wakes
-//! nobody. Whoever was alone the last time is not waited with.
+//! for as much again, and now and then for twice as much: as long as more keep
+//! coming, and no longer than two of them lie apart than the last sync took.
+//! Whoever comes meanwhile wakes nobody. Whoever was alone the last time is not
+//! waited with.
 
 use std::{
     collections::VecDeque,
@@ -16,11 +17,37 @@ use tokio::sync::Semaphore;
 /// How many may wait.
 const ROOM: usize = 1_024;
 /// The most that are taken at once, and so share one sync.
-pub(crate) const GROUP: usize = 256;
+pub(crate) const GROUP: usize = 512;
 /// The longest wait for company, however slow the disk is and however many keep coming.
 const MOST_PATIENCE: Duration = Duration::from_millis(20);
 /// What is waited for the next one at least, however fast the disk is: a voucher takes a tenth of it.
 const LEAST_PATIENCE: Duration = Duration::from_micros(500);
+
+/// After a wait in vain, how many groups are taken before twice as many are waited for again.
+const CONTENT: u8 = 16;
+
+/// How many are waited for: as many as there seem to be.
+#[derive(Debug)]
+pub(crate) struct Company {
+    wanted: usize,
+    content: u8,
+}
+
+impl Company {
+    pub(crate) const fn none() -> Self {
+        Self { wanted: 1, content: 0 }
+    }
+
+    /// Learns from a group how many to wait for the next time.
+    pub(crate) fn came(&mut self, count: usize) {
+        if count < self.wanted {
+            self.content = CONTENT;
+        }
+        let grows = count > 1 && self.content == 0;
+        self.content = self.content.saturating_sub(1);
+        self.wanted = if grows { count.saturating_mul(2).min(GROUP) } else { count };
+    }
+}
 
 #[derive(Debug)]
 struct State<T> {
@@ -74,8 +101,8 @@ impl<T> Queue<T> {
 
     /// The next group, at most [`GROUP`]: waits for the first, and for `company` as long as another one comes within
     /// `patience`. Nothing once the queue is closed and empty.
-    pub(crate) fn take(&self, company: usize, patience: Duration) -> Option<VecDeque<T>> {
-        self.take_within(company, patience.clamp(LEAST_PATIENCE, MOST_PATIENCE), MOST_PATIENCE)
+    pub(crate) fn take(&self, company: &Company, patience: Duration) -> Option<VecDeque<T>> {
+        self.take_within(company.wanted, patience.clamp(LEAST_PATIENCE, MOST_PATIENCE), MOST_PATIENCE)
     }
 
     /// As [`Queue::take`], and for no longer than `most` altogether.
@@ -89,7 +116,7 @@ impl<T> Queue<T> {
             state = self.come.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let until = Instant::now().checked_add(most);
-        let mut here = 0;
+        let (mut here, mut patience) = (0, patience);
         while state.waiting.len() < company && state.waiting.len() > here && !state.closed {
             here = state.waiting.len();
             let left = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
@@ -102,6 +129,8 @@ impl<T> Queue<T> {
                 // Somebody is in a hurry.
                 break;
             }
+            // Each look costs two switches of threads: they become rarer.
+            patience = patience.saturating_mul(2);
         }
         state.wanted = 0;
         let rest = state.waiting.len().min(GROUP);
@@ -135,6 +164,10 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(3_600);
 
+    const fn many(wanted: usize) -> Company {
+        Company { wanted, content: 0 }
+    }
+
     #[tokio::test]
     async fn n3_what_is_put_is_taken_once_in_its_order_and_a_group_has_a_limit() {
         let queue = Arc::new(Queue::new());
@@ -143,9 +176,9 @@ mod tests {
             let queue = Arc::clone(&queue);
             std::thread::spawn(move || {
                 let mut groups = Vec::new();
-                let mut company = 1;
-                while let Some(group) = queue.take(company, LONG) {
-                    company = group.len();
+                let mut company = Company::none();
+                while let Some(group) = queue.take(&company, LONG) {
+                    company.came(group.len());
                     groups.push(group);
                 }
                 groups
@@ -167,23 +200,52 @@ mod tests {
         let queue = Queue::new();
         // Each would hang if patience had no end, or if who is urgent or the last were waited with.
         queue.put(1, false).await.unwrap();
-        assert_eq!(queue.take(1, LONG).unwrap(), [1]);
+        assert_eq!(queue.take(&many(1), LONG).unwrap(), [1]);
         queue.put(2, false).await.unwrap();
         let began = Instant::now();
-        assert_eq!(queue.take(GROUP, LONG).unwrap(), [2]);
+        assert_eq!(queue.take(&many(GROUP), LONG).unwrap(), [2]);
         assert!(began.elapsed() >= MOST_PATIENCE);
         // A fast disk shortens the wait: none but the one comes.
         let began = Instant::now();
         queue.put(2, false).await.unwrap();
-        assert_eq!(queue.take(GROUP, Duration::ZERO).unwrap(), [2]);
+        assert_eq!(queue.take(&many(GROUP), Duration::ZERO).unwrap(), [2]);
         assert!(began.elapsed() >= LEAST_PATIENCE);
         queue.put(3, false).await.unwrap();
         queue.put(4, false).await.unwrap();
-        assert_eq!(queue.take(2, LONG).unwrap(), [3, 4]);
+        assert_eq!(queue.take(&many(2), LONG).unwrap(), [3, 4]);
         queue.put(5, false).await.unwrap();
         queue.close();
-        assert_eq!(queue.take(GROUP, LONG).unwrap(), [5]);
-        assert!(queue.take(GROUP, LONG).is_none());
+        assert_eq!(queue.take(&many(GROUP), LONG).unwrap(), [5]);
+        assert!(queue.take(&many(GROUP), LONG).is_none());
+    }
+
+    #[test]
+    fn n3_as_many_are_waited_for_as_there_seem_to_be() {
+        let mut company = Company::none();
+        // Who is alone waits for nobody.
+        for _ in 0..3 {
+            company.came(1);
+            assert_eq!(company.wanted, 1);
+        }
+        // With company for twice as many, as long as they come, and never for more than a group.
+        let mut wanted = Vec::new();
+        for _ in 0..12 {
+            company.came(company.wanted.clamp(2, GROUP));
+            wanted.push(company.wanted);
+        }
+        assert_eq!(wanted, [4, 8, 16, 32, 64, 128, 256, 512, 512, 512, 512, 512]);
+        // After a wait in vain for those who came, and only now and then for more.
+        company.came(40);
+        let vain = (0..100)
+            .filter(|_| {
+                let asks_for_more = company.wanted > 40;
+                company.came(40);
+                asks_for_more
+            })
+            .count();
+        assert_eq!((company.wanted, vain), (40, 100 / (usize::from(CONTENT) + 1)));
+        company.came(1);
+        assert_eq!(company.wanted, 1);
     }
 
     /// Each comes well within the patience of the one before, all of them together do not.
@@ -215,7 +277,7 @@ mod tests {
         });
         tokio::task::yield_now().await;
         assert!(!late.is_finished());
-        assert_eq!(queue.take(1, LONG).unwrap().len(), GROUP);
+        assert_eq!(queue.take(&many(1), LONG).unwrap().len(), GROUP);
         assert!((&mut late).await.unwrap());
         for number in 1..GROUP {
             queue.put(number, false).await.unwrap();
@@ -227,6 +289,6 @@ mod tests {
         tokio::task::yield_now().await;
         queue.abandon();
         assert!(!late.await.unwrap());
-        assert!(queue.take(1, LONG).is_none());
+        assert!(queue.take(&many(1), LONG).is_none());
     }
 }

@@ -1,13 +1,20 @@
 //! What can still be read of a damaged file, in a file of its own.
 //!
 //! Each table is read from its first row on and from its last row back until a
-//! damaged page stops it, and then from many places between. Whatever is lost
-//! is what stood on damaged pages.
+//! damaged page stops it, and then from many places between; vouchers, which
+//! are money, from every page that still holds any. Whatever is lost is what
+//! stood on damaged pages.
 
-use crate::{StoreError, open, schema, view::rotten_rows};
+use crate::{
+    StoreError, VoucherRow, leaves, open, schema,
+    transaction::{INSERT_VOUCHER, with_values},
+    view::rotten_rows,
+};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params_from_iter, types::Value};
 use std::{
     collections::BTreeSet,
+    fs::File,
+    io::BufReader,
     path::{Path, PathBuf},
 };
 
@@ -39,16 +46,25 @@ const TABLES: [Table; 8] = [
     Table { name: "records", key: "kind, id", jump: "id", before: "kind" },
 ];
 
+/// Of two vouchers of an epoch the higher one stands.
+const OR_RAISE: &str = "ON CONFLICT (direction, payer, payee, lane, epoch) DO UPDATE SET
+         cumulative = excluded.cumulative, signature = excluded.signature,
+         order_digest = excluded.order_digest, created_at = excluded.created_at, sum = excluded.sum
+     WHERE excluded.cumulative > best_vouchers.cumulative";
+
 /// Copies what can be read of `damaged` into a new file in `place`.
 pub(crate) fn rescue(damaged: &Path, place: &Path) -> Result<PathBuf, StoreError> {
     let path = place.join("rescued.db");
+    // What waits in the log belongs on the pages; where that fails, the log is read in its place.
+    let _log_stays = open::writer(damaged).and_then(|conn| Ok(conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?));
     let from = open::reader(damaged)?;
     from.execute_batch("PRAGMA writable_schema = ON")?;
-    schema::recognise(&from)?;
+    // Of the same schema first.
+    let have = schema::recognise(&from)?;
     let mut to = open::writer(&path)?;
     // It is thrown away with the process.
     to.execute_batch("PRAGMA synchronous = OFF")?;
-    schema::migrate(&mut to)?;
+    schema::migrate_to(&mut to, have)?;
     let tx = to.transaction()?;
     tx.execute_batch("PRAGMA defer_foreign_keys = ON")?;
     // The guards want rows in their order, which is not how they are found. They stand again before anybody reads.
@@ -62,34 +78,53 @@ pub(crate) fn rescue(damaged: &Path, place: &Path) -> Result<PathBuf, StoreError
     for table in &TABLES {
         copy(&from, &tx, table)?;
     }
+    if have >= schema::SUMS {
+        forget_rotten(&tx)?;
+    }
+    if have >= schema::NUMBERED {
+        let mut put = tx.prepare(&format!("{INSERT_VOUCHER} {OR_RAISE}"))?;
+        let file = File::open(damaged).map_err(|source| open::folder(damaged, source))?;
+        let each = |row: &VoucherRow| with_values(row, |values| Ok(put.execute(values).map(|_| ())?));
+        leaves::each_voucher(damaged, BufReader::new(file), each)?;
+    }
+    let has = |table| tx.table_exists::<&str>(None, table);
+    if has("vouchers")? && has("best_vouchers")? {
+        // Of one schema: a voucher that paid an order stands in both.
+        tx.execute_batch(&format!(
+            "INSERT INTO best_vouchers
+                 SELECT direction, payer, payee, lane, epoch, max(cumulative), signature, order_digest, created_at, sum
+                 FROM vouchers GROUP BY direction, payer, payee, lane, epoch {OR_RAISE}"
+        ))?;
+    }
+    // What belongs to a row that is lost hangs in the air.
+    for (table, sql) in [
+        ("tx_attempts", "DELETE FROM tx_attempts WHERE id NOT IN (SELECT id FROM tx_intents)"),
+        ("cleared_epochs", "DELETE FROM cleared_epochs WHERE generation NOT IN (SELECT generation FROM restores)"),
+    ] {
+        if has(table)? {
+            tx.execute_batch(sql)?;
+        }
+    }
+    for (_, sql) in &triggers {
+        tx.execute_batch(sql)?;
+    }
+    tx.commit()?;
+    schema::migrate(&mut to)?;
+    Ok(path)
+}
+
+fn forget_rotten(to: &Connection) -> Result<(), StoreError> {
     let mut rotten = Vec::new();
-    rotten_rows(&tx, |table, key| {
+    rotten_rows(to, |table, key| {
         rotten.push((table, key));
         Ok(())
     })?;
     for (table, key) in rotten {
         let columns = TABLES.iter().find(|known| known.name == table).map_or("", |known| known.key);
         let places = vec!["?"; key.len()].join(", ");
-        tx.execute(&format!("DELETE FROM {table} WHERE ({columns}) = ({places})"), params_from_iter(key))?;
+        to.execute(&format!("DELETE FROM {table} WHERE ({columns}) = ({places})"), params_from_iter(key))?;
     }
-    // A voucher that paid an order stands in two tables, and in an older schema only in the second.
-    tx.execute_batch(
-        "INSERT INTO best_vouchers
-             SELECT direction, payer, payee, lane, epoch, max(cumulative), signature, order_digest, created_at, sum
-             FROM vouchers GROUP BY direction, payer, payee, lane, epoch
-             ON CONFLICT DO UPDATE SET
-                 cumulative = excluded.cumulative, signature = excluded.signature,
-                 order_digest = excluded.order_digest, created_at = excluded.created_at, sum = excluded.sum
-             WHERE excluded.cumulative > best_vouchers.cumulative",
-    )?;
-    // Attempts whose intent is lost hang in the air.
-    tx.execute_batch("DELETE FROM tx_attempts WHERE id NOT IN (SELECT id FROM tx_intents)")?;
-    tx.execute_batch("DELETE FROM cleared_epochs WHERE generation NOT IN (SELECT generation FROM restores)")?;
-    for (_, sql) in &triggers {
-        tx.execute_batch(sql)?;
-    }
-    tx.commit()?;
-    Ok(path)
+    Ok(())
 }
 
 fn copy(from: &Connection, to: &Connection, table: &Table) -> Result<(), StoreError> {
@@ -102,6 +137,8 @@ fn copy(from: &Connection, to: &Connection, table: &Table) -> Result<(), StoreEr
         return Ok(());
     }
     let columns = columns(from, name)?;
+    let numbered = *name == "best_vouchers" && columns.iter().any(|column| column == "id");
+    let key = if numbered { "id" } else { *key };
     let list = columns.join(", ");
     let places = vec!["?"; columns.len()].join(", ");
     let insert = format!("INSERT OR IGNORE INTO {name} ({list}) VALUES ({places})");
@@ -111,6 +148,10 @@ fn copy(from: &Connection, to: &Connection, table: &Table) -> Result<(), StoreEr
         return Ok(());
     }
     run(from, to, &format!("SELECT {list} FROM {name} ORDER BY {down}"), &insert, &[])?;
+    if numbered {
+        // What is between is read from the pages.
+        return Ok(());
+    }
     // From between: for each value of the columns before that turned up, along the next one.
     let heads: Vec<Value> = to
         .prepare(&format!("SELECT DISTINCT {before} FROM {name}"))?

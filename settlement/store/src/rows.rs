@@ -225,20 +225,12 @@ pub enum Write {
         /// Which one of it.
         id: Vec<u8>,
     },
-    /// Stores a voucher as the best of its epoch, and, where it pays an order, for as long as that is
-    /// to be known. Storing the same one again does nothing.
+    /// Stores a voucher as the best of its epoch. Storing the same one again does nothing.
     ///
     /// # Safety of funds
     /// An issued voucher must be stored before it is sent, a received one
     /// before it is acted on (SYM-24).
     PutVoucher(VoucherRow),
-    /// Forgets which vouchers of an epoch, up to a total, paid which orders; the best one stays.
-    PruneVouchers {
-        /// Which epoch.
-        key: VoucherKey,
-        /// The highest total that is forgotten.
-        up_to: Amount,
-    },
     /// Stores a Commit. Storing the same seal again does nothing.
     PutCommit(CommitRow),
     /// Writes nothing, and refuses the whole list when this store may not
@@ -303,7 +295,6 @@ impl Write {
             Self::PutRecord { .. } => WriteKind::PutRecord,
             Self::DeleteRecord { .. } => WriteKind::DeleteRecord,
             Self::PutVoucher(_) => WriteKind::PutVoucher,
-            Self::PruneVouchers { .. } => WriteKind::PruneVouchers,
             Self::PutCommit(_) => WriteKind::PutCommit,
             Self::Promise(_) => WriteKind::Promise,
             Self::ClearEpoch { .. } => WriteKind::ClearEpoch,

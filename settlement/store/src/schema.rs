@@ -206,15 +206,80 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     )
     BEGIN SELECT RAISE(ABORT, 'voucher total must rise, in a restored store from where it was cleared'); END;
     ",
+    "
+    -- The best voucher of an epoch shows that every order up to its total is paid. Lower ones show nothing more, and a
+    -- row for each order took up as much time as the signature.
+    DROP TABLE vouchers;
+
+    -- Numbered rows: one is changed where it lies.
+    CREATE TABLE numbered (
+        id INTEGER PRIMARY KEY,
+        direction INTEGER NOT NULL CHECK (direction IN (0, 1)),
+        payer BLOB NOT NULL CHECK (length(payer) = 20),
+        payee BLOB NOT NULL CHECK (length(payee) = 20),
+        lane BLOB NOT NULL CHECK (length(lane) = 32),
+        epoch INTEGER NOT NULL CHECK (epoch BETWEEN 0 AND 16777215),
+        cumulative BLOB NOT NULL CHECK (length(cumulative) = 12),
+        signature BLOB NOT NULL CHECK (length(signature) = 64),
+        order_digest BLOB CHECK (length(order_digest) = 32),
+        created_at INTEGER NOT NULL,
+        sum INTEGER,
+        UNIQUE (direction, payer, payee, lane, epoch)
+    ) STRICT;
+
+    INSERT INTO numbered
+            (direction, payer, payee, lane, epoch, cumulative, signature, order_digest, created_at, sum)
+        SELECT direction, payer, payee, lane, epoch, cumulative, signature, order_digest, created_at, sum
+        FROM best_vouchers ORDER BY direction, payer, payee, lane, epoch;
+    DROP TABLE best_vouchers;
+    ALTER TABLE numbered RENAME TO best_vouchers;
+
+    -- The guards of before, and a row keeps its number.
+    CREATE TRIGGER best_voucher_is_raised_not_replaced BEFORE INSERT ON best_vouchers
+    WHEN EXISTS (
+        SELECT 1 FROM best_vouchers b
+        WHERE b.direction = NEW.direction AND b.payer = NEW.payer AND b.payee = NEW.payee
+          AND b.lane = NEW.lane AND b.epoch = NEW.epoch
+    ) OR EXISTS (SELECT 1 FROM best_vouchers b WHERE b.id = NEW.id)
+    BEGIN SELECT RAISE(ABORT, 'the best voucher of an epoch is raised, not replaced'); END;
+
+    CREATE TRIGGER best_voucher_stays_in_its_epoch
+    BEFORE UPDATE OF id, direction, payer, payee, lane, epoch ON best_vouchers
+    BEGIN SELECT RAISE(ABORT, 'a voucher stays in its epoch'); END;
+
+    CREATE TRIGGER best_voucher_stays BEFORE DELETE ON best_vouchers
+    BEGIN SELECT RAISE(ABORT, 'the best voucher of an epoch stays'); END;
+
+    CREATE TRIGGER restored_payer_promises_only_where_cleared BEFORE INSERT ON best_vouchers
+    WHEN NEW.direction = 0 AND EXISTS (SELECT 1 FROM restores) AND NOT EXISTS (
+        SELECT 1 FROM cleared_epochs c
+        WHERE c.generation = (SELECT max(generation) FROM restores)
+          AND c.payer = NEW.payer AND c.payee = NEW.payee AND c.lane = NEW.lane AND c.epoch = NEW.epoch
+          AND c.floor <= NEW.cumulative
+    )
+    BEGIN SELECT RAISE(ABORT, 'a restored payer promises only where it was cleared'); END;
+
+    -- Both rules in one trigger: each costs every voucher. Afterwards, for before it the row would be sought twice.
+    CREATE TRIGGER best_voucher_only_rises AFTER UPDATE ON best_vouchers
+    WHEN NEW.cumulative <= OLD.cumulative OR NEW.direction = 0 AND EXISTS (SELECT 1 FROM restores) AND NOT EXISTS (
+        SELECT 1 FROM cleared_epochs c
+        WHERE c.generation = (SELECT max(generation) FROM restores)
+          AND c.payer = NEW.payer AND c.payee = NEW.payee AND c.lane = NEW.lane AND c.epoch = NEW.epoch
+          AND c.floor <= NEW.cumulative
+    )
+    BEGIN SELECT RAISE(ABORT, 'voucher total must rise, in a restored store from where it was cleared'); END;
+    ",
 ];
 
 /// The first schema whose rows have sums.
 pub(crate) const SUMS: u32 = 3;
+/// The first schema whose best vouchers have numbers.
+pub(crate) const NUMBERED: u32 = 5;
 
 /// The schema this program writes.
 pub const SCHEMA_VERSION: u32 = {
-    assert!(MIGRATIONS.len() == 4, "a new migration moves this number");
-    4
+    assert!(MIGRATIONS.len() == 5, "a new migration moves this number");
+    5
 };
 
 /// Whether the file is of this program and of a schema it knows; answers the schema.
@@ -233,8 +298,13 @@ pub(crate) fn recognise(conn: &Connection) -> Result<u32, StoreError> {
 
 /// Brings the file to [`SCHEMA_VERSION`], each step in one transaction, or refuses it.
 pub(crate) fn migrate(conn: &mut Connection) -> Result<(), StoreError> {
+    migrate_to(conn, SCHEMA_VERSION)
+}
+
+/// As [`migrate`], and no further than to schema `last`.
+pub(crate) fn migrate_to(conn: &mut Connection, last: u32) -> Result<(), StoreError> {
     let have = recognise(conn)?;
-    for (version, sql) in (1_u32..).zip(MIGRATIONS) {
+    for (version, sql) in (1_u32..=last).zip(MIGRATIONS) {
         if version <= have {
             continue;
         }

@@ -12,6 +12,24 @@ use rusqlite::{CachedStatement, Connection, ErrorCode, ToSql, params};
 use std::{cell::RefCell, collections::BTreeSet};
 use symbolon_primitives::{Amount, B256, Timestamp};
 
+/// Stores the first voucher of an epoch; its values are [`with_values`]'s.
+pub(crate) const INSERT_VOUCHER: &str = "INSERT INTO best_vouchers
+         (direction, payer, payee, lane, epoch, cumulative, signature, order_digest, created_at, sum)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+
+/// Hands a voucher's values to `run`, in the order of the columns.
+pub(crate) fn with_values<T>(
+    row: &VoucherRow,
+    run: impl FnOnce(&[&dyn ToSql]) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let VoucherRow { key, cumulative, signature, order, created_at } = row;
+    let (direction, payer, payee, lane, epoch) = columns(key);
+    let (total, signature) = (cumulative.to_be_bytes12(), signature.as_bytes());
+    let order = order.as_ref().map(|order| order.as_bytes());
+    let (created_at, sum) = (int("a time", created_at.0)?, voucher_sum(row));
+    run(params![direction, payer, payee, lane, epoch, total, signature, order, created_at, sum])
+}
+
 /// One atomic, durable write under way.
 pub struct Transaction<'s> {
     conn: &'s Connection,
@@ -76,7 +94,6 @@ impl<'s> Transaction<'s> {
                 self.run("DELETE FROM records WHERE kind = ?1 AND id = ?2", params![kind, id])
             }
             Write::PutVoucher(row) => self.put_voucher(row),
-            Write::PruneVouchers { key, up_to } => self.prune_vouchers(key, *up_to),
             Write::PutCommit(row) => self.put_commit(row),
             Write::Promise(epoch) => self.promise(epoch).map(|_| ()),
             Write::ClearEpoch { epoch, settled, at } => self.clear_epoch(epoch, *settled, *at),
@@ -104,6 +121,9 @@ impl<'s> Transaction<'s> {
 
     /// Adds every write of a list that is plain, the voucher first.
     pub(crate) fn apply_plain(&self, writes: &[Write]) -> Result<(), StoreError> {
+        if let [only] = writes {
+            return self.apply(only);
+        }
         let is_voucher = |write: &&Write| matches!(write, Write::PutVoucher(_));
         let (first, rest) = (writes.iter().filter(is_voucher), writes.iter().filter(|write| !is_voucher(write)));
         first.chain(rest).try_for_each(|write| self.apply(write))
@@ -130,34 +150,13 @@ impl<'s> Transaction<'s> {
     /// Raises the epoch's row. Nothing is asked first: the guards are the database's, and what a
     /// refusal means is found out when there is one.
     fn put_voucher(&self, row: &VoucherRow) -> Result<(), StoreError> {
-        let VoucherRow { key, cumulative, signature, order, created_at } = row;
-        let (direction, payer, payee, lane, epoch) = columns(key);
-        let (total, signature) = (cumulative.to_be_bytes12(), signature.as_bytes());
-        let order = order.as_ref().map(|order| order.as_bytes());
-        let (created_at, sum) = (int("a time", created_at.0)?, voucher_sum(row));
-        let values = params![direction, payer, payee, lane, epoch, total, signature, order, created_at, sum];
-        match self.raise(values)? {
-            Ok(0) => {
-                let first = "INSERT INTO best_vouchers
-                         (direction, payer, payee, lane, epoch, cumulative, signature, order_digest, created_at, sum)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-                if let Err(refused) = self.conn.prepare_cached(first)?.execute(values) {
-                    return self.why_refused(row, refused);
-                }
-            }
-            Ok(_) => {}
-            Err(refused) => return self.why_refused(row, refused),
-        }
-        if order.is_some() {
-            // Which voucher paid which order stays known when a higher one stands.
-            self.run(
-                "INSERT INTO vouchers
-                     (direction, payer, payee, lane, epoch, cumulative, signature, order_digest, created_at, sum)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-                values,
-            )?;
-        }
-        Ok(())
+        let written = with_values(row, |values| {
+            Ok(match self.raise(values)? {
+                Ok(0) => self.conn.prepare_cached(INSERT_VOUCHER)?.execute(values),
+                raised => raised,
+            })
+        })?;
+        written.map_or_else(|refused| self.why_refused(row, refused), |_| Ok(()))
     }
 
     fn raise(&self, values: &[&dyn ToSql]) -> Result<rusqlite::Result<usize>, StoreError> {
@@ -230,16 +229,6 @@ impl<'s> Transaction<'s> {
                 settled.to_be_bytes12(),
                 int("a time", at.0)?
             ],
-        )
-    }
-
-    fn prune_vouchers(&self, key: &VoucherKey, up_to: Amount) -> Result<(), StoreError> {
-        let Some(best) = self.view().best_voucher(key)? else { return Ok(()) };
-        let (direction, payer, payee, lane, epoch) = columns(key);
-        self.run(
-            "DELETE FROM vouchers WHERE direction = ?1 AND payer = ?2 AND payee = ?3 AND lane = ?4 AND epoch = ?5
-             AND cumulative < ?6 AND cumulative <= ?7",
-            params![direction, payer, payee, lane, epoch, best.cumulative.to_be_bytes12(), up_to.to_be_bytes12()],
         )
     }
 

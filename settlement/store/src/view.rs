@@ -52,7 +52,7 @@ fn array<const N: usize>(table: &'static str, bytes: &[u8]) -> Result<[u8; N], S
     bytes.try_into().map_err(|_| StoreError::BadRow { table })
 }
 
-fn amount(table: &'static str, bytes: &[u8]) -> Result<Amount, StoreError> {
+pub(crate) fn amount(table: &'static str, bytes: &[u8]) -> Result<Amount, StoreError> {
     let low: [u8; 12] = array(table, bytes)?;
     let base = low.iter().fold(0_u128, |sum, byte| sum << 8 | u128::from(*byte));
     Amount::new(base).map_err(|_| StoreError::BadRow { table })
@@ -158,7 +158,7 @@ pub(crate) fn rotten_rows(
     conn: &Connection,
     mut each: impl FnMut(&'static str, Vec<rusqlite::types::Value>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    // In a file of an older schema one of them is not there yet.
+    // Each stands in some schemas only.
     for (table, key, sql) in
         [("best_vouchers", 5, select!(voucher "FROM best_vouchers")), ("vouchers", 6, select!(voucher "FROM vouchers"))]
     {
@@ -259,52 +259,6 @@ impl<'c> View<'c> {
             let (direction, payer, payee, lane, epoch) = columns(key);
             let found = read.query_row(params![direction, payer, payee, lane, epoch], RawVoucher::read).optional()?;
             found.map(RawVoucher::typed).transpose()
-        })
-    }
-
-    /// Up to `limit` vouchers of an epoch, highest first: the best one, and before it those that pay an order.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the disk or the database fails.
-    pub fn vouchers(&self, key: &VoucherKey, limit: u32) -> Result<Vec<VoucherRow>, StoreError> {
-        let Some(best) = self.best_voucher(key)? else { return Ok(Vec::new()) };
-        let below = limit.saturating_sub(1);
-        self.faults.note(|| {
-            let mut read = self.conn.prepare_cached(select!(voucher
-                "FROM vouchers
-                 WHERE direction = ?1 AND payer = ?2 AND payee = ?3 AND lane = ?4 AND epoch = ?5 AND cumulative < ?6
-                 ORDER BY cumulative DESC LIMIT ?7"
-            ))?;
-            let (direction, payer, payee, lane, epoch) = columns(key);
-            let best_total = best.cumulative.to_be_bytes12();
-            let params = params![direction, payer, payee, lane, epoch, best_total, below];
-            let rows = read.query_map(params, RawVoucher::read)?;
-            let mut found: Vec<VoucherRow> = (limit > 0).then_some(best).into_iter().collect();
-            for raw in rows {
-                found.push(raw?.typed()?);
-            }
-            Ok(found)
-        })
-    }
-
-    /// The lowest voucher of an epoch with at least this total: of those that pay an order, else the best one.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the disk or the database fails.
-    pub fn voucher_covering(&self, key: &VoucherKey, total: Amount) -> Result<Option<VoucherRow>, StoreError> {
-        let Some(best) = self.best_voucher(key)?.filter(|best| best.cumulative >= total) else { return Ok(None) };
-        self.faults.note(|| {
-            let mut read = self.conn.prepare_cached(select!(voucher
-                "FROM vouchers
-                 WHERE direction = ?1 AND payer = ?2 AND payee = ?3 AND lane = ?4 AND epoch = ?5
-                   AND cumulative >= ?6 AND cumulative < ?7
-                 ORDER BY cumulative LIMIT 1"
-            ))?;
-            let (direction, payer, payee, lane, epoch) = columns(key);
-            let (least, most) = (total.to_be_bytes12(), best.cumulative.to_be_bytes12());
-            let params = params![direction, payer, payee, lane, epoch, least, most];
-            let found = read.query_row(params, RawVoucher::read).optional()?;
-            found.map_or(Ok(Some(best)), |raw| raw.typed().map(Some))
         })
     }
 

@@ -58,7 +58,7 @@ fn sym_24_a_restored_payer_cannot_promise_less_than_it_did_after_the_backup() {
     // Nor past the store's own code.
     let conn = past(&place.path().join("new"));
     let forged =
-        "INSERT INTO best_vouchers SELECT direction, payer, payee, lane, epoch + 1, x'00000000000000000000000a',
+        "INSERT INTO best_vouchers SELECT NULL, direction, payer, payee, lane, epoch + 1, x'00000000000000000000000a',
         signature, order_digest, created_at, sum FROM best_vouchers WHERE direction = 0";
     let raised = "UPDATE best_vouchers SET cumulative = x'00000000000000000000000a' WHERE direction = 0";
     for sql in [forged, raised, "DELETE FROM restores", "UPDATE restores SET generation = 2"] {
