@@ -167,6 +167,12 @@ pub(crate) fn facts(
     let fetched = requestor.orders("order_done");
     for order in orders(world, node)? {
         let here = fetched.contains(&order.order.to_string());
+        hold!(
+            order.state != OrderState::Paid || order.settles_at.is_none(),
+            "{} would settle {}, which is paid",
+            node.name,
+            order.order
+        );
         let fact = match order.state {
             _ if node.address != requestor.address => match order.state {
                 OrderState::Out if order.members.iter().any(|member| member.stands == Stands::Awaited) => {

@@ -155,7 +155,7 @@ impl OrderRecord {
             fuel,
             state,
             settle_by: terms.settle_by(),
-            settles_at: self.replica.settle_at(),
+            settles_at: self.replica.settle_at().filter(|_| !self.paid),
             members,
         })
     }
