@@ -289,22 +289,16 @@ impl Provider {
             Ok(effects) => effects,
             Err(rejected) => return Ok(Err(rejected)),
         };
+        let kept = effects.iter().find_map(|effect| match effect {
+            Effect::Keep(signed) => Some(signed),
+            _ => None,
+        });
         // Where a voucher tells the whole step, it alone is written.
-        let told = |effect: &Effect| matches!(effect, Effect::Keep(kept) if record.payee.is_kept_by(&before, kept));
-        let told = effects.iter().any(told);
-        let mut writes = Vec::new();
-        let mut kept = None;
-        for effect in &effects {
-            match effect {
-                Effect::Persist if told => {}
-                Effect::Persist => writes.push(snapshot::put(&record.key(), record)?),
-                Effect::Keep(signed) => {
-                    let row = received(record, signed, &input);
-                    writes.push(Write::PutVoucher(row));
-                    kept = Some(row);
-                }
-                _ => {}
-            }
+        let told = kept.is_some_and(|kept| record.payee.is_kept_by(&before, kept));
+        let kept = kept.map(|signed| received(record, signed, &input));
+        let mut writes: Vec<Write> = kept.map(Write::PutVoucher).into_iter().collect();
+        if !told && effects.contains(&Effect::Persist) {
+            writes.push(snapshot::put(&record.key(), record)?);
         }
         // An order is paid by the voucher that tells so; what else pays it is stored with it.
         for effect in &effects {
