@@ -2,10 +2,10 @@
 //!
 //! Each commit costs one sync of the disk, and in processor time as much as
 //! some dozens of vouchers. So a writer that had company the last time waits
-//! for as much again, and now and then for twice as much: as long as more keep
-//! coming, and no longer than two of them lie apart than the last sync took.
-//! Whoever comes meanwhile wakes nobody. Whoever was alone the last time is not
-//! waited with.
+//! for as much again, and now and then for twice as much, while more come from
+//! one look to the next: the first after as long as the last sync took, each
+//! other after twice as long. Whoever comes meanwhile wakes nobody. Whoever was
+//! alone the last time is not waited with.
 
 use std::{
     collections::VecDeque,
@@ -99,8 +99,8 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// The next group, at most [`GROUP`]: waits for the first, and for `company` as long as another one comes within
-    /// `patience`. Nothing once the queue is closed and empty.
+    /// The next group, at most [`GROUP`]: waits for the first, and for `company` while another one comes within
+    /// `patience`, which doubles each time. Nothing once the queue is closed and empty.
     pub(crate) fn take(&self, company: &Company, patience: Duration) -> Option<VecDeque<T>> {
         self.take_within(company.wanted, patience.clamp(LEAST_PATIENCE, MOST_PATIENCE), MOST_PATIENCE)
     }

@@ -122,6 +122,7 @@ impl<'s> Transaction<'s> {
     /// Adds every write of a list that is plain, the voucher first.
     pub(crate) fn apply_plain(&self, writes: &[Write]) -> Result<(), StoreError> {
         if let [only] = writes {
+            // What nearly every voucher is.
             return self.apply(only);
         }
         let is_voucher = |write: &&Write| matches!(write, Write::PutVoucher(_));
