@@ -12,11 +12,11 @@
 //! 0.69 to 0.76 of the bare signature, orders as well as hosting. Recovery is
 //! the verification of a voucher: it is what the vault does, and a signature
 //! with the other parity passes the cheaper one and pays nobody. Beside that
-//! cheaper one accepting is 0.67 to 0.71, mostly just short of the target. A voucher is
-//! is read from it. A commit costs as much as some dozens of vouchers, so what
-//! counts most is how many share one: the writer waits for company as long as it
-//! keeps coming, and now and then for more than came the last time (`store`'s
-//! queue).
+//! cheaper one accepting is 0.67 to 0.71, mostly just short of the target. A
+//! voucher is one row that is raised in place; that an order is paid is read
+//! from it. A commit costs as much as some dozens of vouchers, so what counts
+//! most is how many share one: the writer waits for company as long as it keeps
+//! coming, and now and then for more than came the last time (`store`'s queue).
 //!
 //! `sqlite_row` is the physical limit: what an unguarded row of a voucher's size
 //! costs in SQLite when as many share a commit. One row for a whole group would
