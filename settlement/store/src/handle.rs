@@ -5,10 +5,11 @@ use crate::{
     Store, StoreError, StoreOptions, Transaction, View, Write,
     faults::Faults,
     points::Witness,
-    queue::{Company, Queue},
+    queue::{Company, Queue, Room},
 };
 use rusqlite::Connection;
 use std::{
+    collections::VecDeque,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -16,11 +17,9 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// One caller's writes.
+/// A caller's own code, run as one write.
 trait Job: Send {
-    /// Whether it has written nothing when it is refused, so that there is nothing to undo.
-    fn is_plain(&self) -> bool;
-    /// Runs them; whether they are to stand.
+    /// Runs it; whether what it did is to stand.
     fn run(&mut self, tx: &Transaction<'_>) -> bool;
     /// Answers the caller, once it is known how the shared commit went.
     fn finish(self: Box<Self>, committed: Result<(), StoreError>);
@@ -38,10 +37,6 @@ where
     T: Send,
     E: From<StoreError> + Send,
 {
-    fn is_plain(&self) -> bool {
-        false
-    }
-
     fn run(&mut self, tx: &Transaction<'_>) -> bool {
         self.result = self.body.take().map(|body| body(tx));
         matches!(self.result, Some(Ok(_)))
@@ -59,27 +54,48 @@ where
     }
 }
 
-/// A list of writes.
+/// A list of writes: of one, mostly.
+enum Writes {
+    One(Write),
+    Many(Vec<Write>),
+}
+
+impl Writes {
+    fn new(mut writes: Vec<Write>) -> Self {
+        match (writes.pop(), writes.is_empty()) {
+            (Some(only), true) => Self::One(only),
+            (last, _) => {
+                writes.extend(last);
+                Self::Many(writes)
+            }
+        }
+    }
+
+    fn all(&self) -> &[Write] {
+        match self {
+            Self::One(only) => std::slice::from_ref(only),
+            Self::Many(all) => all,
+        }
+    }
+}
+
 struct List {
-    writes: Vec<Write>,
+    writes: Writes,
     plain: bool,
     result: Option<Result<(), StoreError>>,
     answer: oneshot::Sender<Result<(), StoreError>>,
 }
 
-impl Job for List {
-    fn is_plain(&self) -> bool {
-        self.plain
-    }
-
+impl List {
     fn run(&mut self, tx: &Transaction<'_>) -> bool {
-        let result = if self.plain { tx.apply_plain(&self.writes) } else { tx.apply_all(&self.writes) };
+        let writes = self.writes.all();
+        let result = if self.plain { tx.apply_plain(writes) } else { tx.apply_all(writes) };
         let stands = result.is_ok();
         self.result = Some(result);
         stands
     }
 
-    fn finish(self: Box<Self>, committed: Result<(), StoreError>) {
+    fn finish(self, committed: Result<(), StoreError>) {
         let answer = match self.result {
             Some(Err(refused)) => Err(refused),
             Some(Ok(())) => committed,
@@ -90,9 +106,32 @@ impl Job for List {
     }
 }
 
+/// What waits in the queue. A list lies in it as it is: a box for each would be made by one thread and freed by the
+/// other, which costs a voucher as much as its row.
+#[expect(clippy::large_enum_variant, reason = "a list is what nearly all of them are")]
 enum Command {
+    Write(List),
     Run(Box<dyn Job>),
     Close(oneshot::Sender<()>),
+}
+
+impl Command {
+    const fn is_job(&self) -> bool {
+        !matches!(self, Self::Close(_))
+    }
+
+    /// Whether it has written nothing when it is refused, so that there is nothing to undo.
+    const fn is_plain(&self) -> bool {
+        matches!(self, Self::Write(List { plain: true, .. }))
+    }
+
+    fn run(&mut self, tx: &Transaction<'_>) -> bool {
+        match self {
+            Self::Write(list) => list.run(tx),
+            Self::Run(job) => job.run(tx),
+            Self::Close(_) => true,
+        }
+    }
 }
 
 /// Closes the queue when the last handle goes.
@@ -192,14 +231,16 @@ impl StoreHandle {
     /// # Errors
     /// As [`Store::write`], and [`StoreError::Closed`].
     pub async fn write(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        let room = self.room().await?;
         let (answer, answered) = oneshot::channel();
         let plain = Transaction::is_plain(&writes);
-        self.run(Box::new(List { writes, plain, result: None, answer })).await?;
+        let list = List { writes: Writes::new(writes), plain, result: None, answer };
+        room.put(Command::Write(list), false)?;
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
-    async fn run(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
-        self.commands.0.put(Command::Run(job), false).await.map_err(|_| StoreError::Closed)
+    async fn room(&self) -> Result<Room<'_, Command>, StoreError> {
+        self.commands.0.room().await
     }
 
     /// Runs `body` as one atomic write on the writing thread. Durable when it
@@ -215,8 +256,9 @@ impl StoreHandle {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        let room = self.room().await?;
         let (answer, answered) = oneshot::channel();
-        self.run(Box::new(Task { body: Some(body), result: None, answer })).await?;
+        room.put(Command::Run(Box::new(Task { body: Some(body), result: None, answer })), false)?;
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -246,8 +288,9 @@ impl StoreHandle {
     /// Closes the store after what is queued, for every handle. When it
     /// resolves the folder is free.
     pub async fn close(self) {
+        let Ok(room) = self.room().await else { return };
         let (answer, closed) = oneshot::channel();
-        if self.commands.0.put(Command::Close(answer), true).await.is_ok() {
+        if room.put(Command::Close(answer), true).is_ok() {
             let _closed = closed.await;
         }
     }
@@ -255,20 +298,19 @@ impl StoreHandle {
 
 fn serve(mut store: Store, queue: &Queue<Command>) {
     let (mut company, mut patience) = (Company::none(), Duration::ZERO);
-    while let Some(group) = queue.take(&company, patience) {
-        let mut jobs: Vec<Box<dyn Job>> = Vec::with_capacity(group.len());
+    let mut group = VecDeque::new();
+    while queue.take(&mut group, &company, patience) {
+        let jobs = group.iter_mut().filter(|command| command.is_job());
+        let committed = store.group(jobs.map(|job| (job.is_plain(), |tx: &Transaction<'_>| job.run(tx))));
+        company.came(group.len());
+        patience = store.last_sync();
         let mut closing = Vec::new();
-        for command in group {
+        for command in group.drain(..) {
             match command {
-                Command::Run(job) => jobs.push(job),
+                Command::Write(list) => list.finish(committed.clone()),
+                Command::Run(job) => job.finish(committed.clone()),
                 Command::Close(answer) => closing.push(answer),
             }
-        }
-        let committed = store.group(jobs.iter_mut().map(|job| (job.is_plain(), |tx: &Transaction<'_>| job.run(tx))));
-        company.came(jobs.len());
-        patience = store.last_sync();
-        for job in jobs {
-            job.finish(committed.clone());
         }
         if !closing.is_empty() {
             drop(store);

@@ -7,12 +7,13 @@
 //! other after twice as long. Whoever comes meanwhile wakes nobody. Whoever was
 //! alone the last time is not waited with.
 
+use crate::StoreError;
 use std::{
     collections::VecDeque,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 
 /// How many may wait.
 const ROOM: usize = 1_024;
@@ -65,9 +66,31 @@ pub(crate) struct Queue<T> {
     room: Semaphore,
 }
 
-/// The queue has been closed.
+/// Room for one. What is put is made when there is room, and not carried along while it is waited for.
 #[derive(Debug)]
-pub(crate) struct Closed;
+pub(crate) struct Room<'q, T> {
+    queue: &'q Queue<T>,
+    permit: SemaphorePermit<'q>,
+}
+
+impl<T> Room<'_, T> {
+    /// Puts `value`. What is `urgent` is not waited with for more.
+    pub(crate) fn put(self, value: T, urgent: bool) -> Result<(), StoreError> {
+        let Self { queue, permit } = self;
+        let mut state = queue.lock();
+        if state.closed {
+            return Err(StoreError::Closed);
+        }
+        permit.forget();
+        state.waiting.push_back(value);
+        if state.wanted > 0 && (urgent || state.waiting.len() >= state.wanted) {
+            state.wanted = 0;
+            drop(state);
+            queue.come.notify_one();
+        }
+        Ok(())
+    }
+}
 
 impl<T> Queue<T> {
     pub(crate) fn new() -> Self {
@@ -83,34 +106,28 @@ impl<T> Queue<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for room. What is `urgent` is not waited with for more.
-    pub(crate) async fn put(&self, value: T, urgent: bool) -> Result<(), Closed> {
-        self.room.acquire().await.map_err(|_| Closed)?.forget();
-        let mut state = self.lock();
-        if state.closed {
-            return Err(Closed);
-        }
-        state.waiting.push_back(value);
-        if state.wanted > 0 && (urgent || state.waiting.len() >= state.wanted) {
-            state.wanted = 0;
-            drop(state);
-            self.come.notify_one();
-        }
-        Ok(())
+    /// Waits for room for one.
+    pub(crate) async fn room(&self) -> Result<Room<'_, T>, StoreError> {
+        let permit = match self.room.try_acquire() {
+            Ok(permit) => permit,
+            Err(TryAcquireError::NoPermits) => self.room.acquire().await.map_err(|_| StoreError::Closed)?,
+            Err(TryAcquireError::Closed) => return Err(StoreError::Closed),
+        };
+        Ok(Room { queue: self, permit })
     }
 
-    /// The next group, at most [`GROUP`]: waits for the first, and for `company` while another one comes within
-    /// `patience`, which doubles each time. Nothing once the queue is closed and empty.
-    pub(crate) fn take(&self, company: &Company, patience: Duration) -> Option<VecDeque<T>> {
-        self.take_within(company.wanted, patience.clamp(LEAST_PATIENCE, MOST_PATIENCE), MOST_PATIENCE)
+    /// Adds the next ones to `group`, which is empty, at most [`GROUP`]: waits for the first, and for `company` while
+    /// another one comes within `patience`, which doubles each time. False once the queue is closed and empty.
+    pub(crate) fn take(&self, group: &mut VecDeque<T>, company: &Company, patience: Duration) -> bool {
+        self.take_within(group, company.wanted, patience.clamp(LEAST_PATIENCE, MOST_PATIENCE), MOST_PATIENCE)
     }
 
     /// As [`Queue::take`], and for no longer than `most` altogether.
-    fn take_within(&self, company: usize, patience: Duration, most: Duration) -> Option<VecDeque<T>> {
+    fn take_within(&self, group: &mut VecDeque<T>, company: usize, patience: Duration, most: Duration) -> bool {
         let mut state = self.lock();
         while state.waiting.is_empty() {
             if state.closed {
-                return None;
+                return false;
             }
             state.wanted = 1;
             state = self.come.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -133,12 +150,16 @@ impl<T> Queue<T> {
             patience = patience.saturating_mul(2);
         }
         state.wanted = 0;
-        let rest = state.waiting.len().min(GROUP);
-        let later = state.waiting.split_off(rest);
-        let group = std::mem::replace(&mut state.waiting, later);
+        if group.is_empty() && state.waiting.len() <= GROUP {
+            // The two change places, and keep their memory.
+            std::mem::swap(group, &mut state.waiting);
+        } else {
+            let count = state.waiting.len().min(GROUP);
+            group.extend(state.waiting.drain(..count));
+        }
         drop(state);
         self.room.add_permits(group.len());
-        Some(group)
+        true
     }
 
     /// Nothing is put any more; what waits is still taken.
@@ -168,6 +189,15 @@ mod tests {
         Company { wanted, content: 0 }
     }
 
+    async fn put<T>(queue: &Queue<T>, value: T) -> Result<(), StoreError> {
+        queue.room().await?.put(value, false)
+    }
+
+    fn next<T>(queue: &Queue<T>, company: &Company, patience: Duration) -> Option<VecDeque<T>> {
+        let mut group = VecDeque::new();
+        queue.take(&mut group, company, patience).then_some(group)
+    }
+
     #[tokio::test]
     async fn n3_what_is_put_is_taken_once_in_its_order_and_a_group_has_a_limit() {
         let queue = Arc::new(Queue::new());
@@ -177,7 +207,7 @@ mod tests {
             std::thread::spawn(move || {
                 let mut groups = Vec::new();
                 let mut company = Company::none();
-                while let Some(group) = queue.take(&company, LONG) {
+                while let Some(group) = next(&queue, &company, LONG) {
                     company.came(group.len());
                     groups.push(group);
                 }
@@ -185,10 +215,10 @@ mod tests {
             })
         };
         for number in 0..count {
-            queue.put(number, false).await.unwrap();
+            put(&queue, number).await.unwrap();
         }
         queue.close();
-        assert!(queue.put(0, false).await.is_err());
+        assert!(put(&queue, 0).await.is_err());
         let groups = taker.join().unwrap();
         assert!(groups.iter().all(|group| !group.is_empty() && group.len() <= GROUP));
         let all: Vec<usize> = groups.into_iter().flatten().collect();
@@ -199,24 +229,24 @@ mod tests {
     async fn l8_nobody_waits_for_company_that_does_not_come() {
         let queue = Queue::new();
         // Each would hang if patience had no end, or if who is urgent or the last were waited with.
-        queue.put(1, false).await.unwrap();
-        assert_eq!(queue.take(&many(1), LONG).unwrap(), [1]);
-        queue.put(2, false).await.unwrap();
+        put(&queue, 1).await.unwrap();
+        assert_eq!(next(&queue, &many(1), LONG).unwrap(), [1]);
+        put(&queue, 2).await.unwrap();
         let began = Instant::now();
-        assert_eq!(queue.take(&many(GROUP), LONG).unwrap(), [2]);
+        assert_eq!(next(&queue, &many(GROUP), LONG).unwrap(), [2]);
         assert!(began.elapsed() >= MOST_PATIENCE);
         // A fast disk shortens the wait: none but the one comes.
         let began = Instant::now();
-        queue.put(2, false).await.unwrap();
-        assert_eq!(queue.take(&many(GROUP), Duration::ZERO).unwrap(), [2]);
+        put(&queue, 2).await.unwrap();
+        assert_eq!(next(&queue, &many(GROUP), Duration::ZERO).unwrap(), [2]);
         assert!(began.elapsed() >= LEAST_PATIENCE);
-        queue.put(3, false).await.unwrap();
-        queue.put(4, false).await.unwrap();
-        assert_eq!(queue.take(&many(2), LONG).unwrap(), [3, 4]);
-        queue.put(5, false).await.unwrap();
+        put(&queue, 3).await.unwrap();
+        put(&queue, 4).await.unwrap();
+        assert_eq!(next(&queue, &many(2), LONG).unwrap(), [3, 4]);
+        put(&queue, 5).await.unwrap();
         queue.close();
-        assert_eq!(queue.take(&many(GROUP), LONG).unwrap(), [5]);
-        assert!(queue.take(&many(GROUP), LONG).is_none());
+        assert_eq!(next(&queue, &many(GROUP), LONG).unwrap(), [5]);
+        assert!(next(&queue, &many(GROUP), LONG).is_none());
     }
 
     #[test]
@@ -253,14 +283,17 @@ mod tests {
     async fn n3_as_long_as_more_come_they_share_a_sync() {
         let (patience, apart, count) = (Duration::from_secs(2), Duration::from_millis(550), 5);
         let queue = Arc::new(Queue::new());
-        queue.put(0, false).await.unwrap();
+        put(&queue, 0).await.unwrap();
         let taker = std::thread::spawn({
             let queue = Arc::clone(&queue);
-            move || queue.take_within(count, patience, LONG).map(|group| group.len())
+            move || {
+                let mut group = VecDeque::new();
+                queue.take_within(&mut group, count, patience, LONG).then_some(group.len())
+            }
         });
         for number in 1..count {
             tokio::time::sleep(apart).await;
-            queue.put(number, false).await.unwrap();
+            put(&queue, number).await.unwrap();
         }
         assert_eq!(taker.join().unwrap(), Some(count));
     }
@@ -269,26 +302,26 @@ mod tests {
     async fn n3_a_full_queue_makes_callers_wait_and_one_that_is_left_lets_them_go() {
         let queue = Arc::new(Queue::new());
         for number in 0..ROOM {
-            queue.put(number, false).await.unwrap();
+            put(&queue, number).await.unwrap();
         }
         let mut late = tokio::spawn({
             let queue = Arc::clone(&queue);
-            async move { queue.put(ROOM, false).await.is_ok() }
+            async move { put(&queue, ROOM).await.is_ok() }
         });
         tokio::task::yield_now().await;
         assert!(!late.is_finished());
-        assert_eq!(queue.take(&many(1), LONG).unwrap().len(), GROUP);
+        assert_eq!(next(&queue, &many(1), LONG).unwrap().len(), GROUP);
         assert!((&mut late).await.unwrap());
         for number in 1..GROUP {
-            queue.put(number, false).await.unwrap();
+            put(&queue, number).await.unwrap();
         }
         let late = tokio::spawn({
             let queue = Arc::clone(&queue);
-            async move { queue.put(0, false).await.is_ok() }
+            async move { put(&queue, 0).await.is_ok() }
         });
         tokio::task::yield_now().await;
         queue.abandon();
         assert!(!late.await.unwrap());
-        assert!(queue.take(&many(1), LONG).is_none());
+        assert!(next(&queue, &many(1), LONG).is_none());
     }
 }

@@ -7,6 +7,7 @@
 
 use crate::{
     StoreError, VoucherRow, leaves, open, schema,
+    sum::voucher_sum,
     transaction::{INSERT_VOUCHER, with_values},
     view::rotten_rows,
 };
@@ -84,7 +85,9 @@ pub(crate) fn rescue(damaged: &Path, place: &Path) -> Result<PathBuf, StoreError
     if have >= schema::NUMBERED {
         let mut put = tx.prepare(&format!("{INSERT_VOUCHER} {OR_RAISE}"))?;
         let file = File::open(damaged).map_err(|source| open::folder(damaged, source))?;
-        let each = |row: &VoucherRow| with_values(row, |values| Ok(put.execute(values).map(|_| ())?));
+        let each = |row: &VoucherRow| {
+            with_values(row, voucher_sum(row), None, |values| Ok(put.execute(values).map(|_| ())?))
+        };
         leaves::each_voucher(damaged, BufReader::new(file), each)?;
     }
     let has = |table| tx.table_exists::<&str>(None, table);

@@ -6,6 +6,7 @@ use crate::{
     lock::FolderLock,
     open::{self, Opened},
     points::{Moment, Point, Witness, WriteKind},
+    transaction::Numbers,
 };
 use rusqlite::{Connection, TransactionBehavior};
 use std::{
@@ -51,6 +52,7 @@ pub struct Store {
     faults: Arc<Faults>,
     checked: Checked,
     touched: RefCell<BTreeSet<WriteKind>>,
+    numbers: RefCell<Numbers>,
     last_sync: Duration,
     witness: Option<Arc<dyn Witness>>,
     /// Where a copy of a store lies that cannot be used in its place.
@@ -102,9 +104,18 @@ impl Store {
         if let Some(error) = closed_by {
             faults.seen(error);
         }
-        let touched = RefCell::default();
-        let last_sync = Duration::ZERO;
-        Ok(Self { conn, path, faults, checked, touched, last_sync, witness, _stand_in: stand_in, _lock: lock })
+        Ok(Self {
+            conn,
+            path,
+            faults,
+            checked,
+            touched: RefCell::default(),
+            numbers: RefCell::default(),
+            last_sync: Duration::ZERO,
+            witness,
+            _stand_in: stand_in,
+            _lock: lock,
+        })
     }
 
     /// The stored state.
@@ -154,7 +165,7 @@ impl Store {
         self.touched.borrow_mut().clear();
         let begun = self.conn.transaction_with_behavior(TransactionBehavior::Immediate);
         let tx = begun.map_err(|error| faults.seen(error.into()))?;
-        let value = body(&Transaction::new(&tx, &faults, &self.touched))?;
+        let value = body(&Transaction::new(&tx, &faults, &self.touched, &self.numbers))?;
         // The disk may have failed inside, whatever `body` made of it.
         faults.refuse()?;
         pass(self.witness.as_ref(), &self.touched, Moment::Staged);

@@ -5,29 +5,53 @@ use crate::{
     TxPlan, TxState, View, VoucherKey, VoucherRow, Write,
     faults::Faults,
     points::WriteKind,
-    sum::{record_sum, voucher_sum},
+    sum::{Sum, record_sum},
     view::{columns, int},
 };
-use rusqlite::{CachedStatement, Connection, ErrorCode, ToSql, params};
-use std::{cell::RefCell, collections::BTreeSet};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension as _, ToSql, params};
+use std::{
+    cell::RefCell,
+    collections::{BTreeSet, HashMap},
+};
 use symbolon_primitives::{Amount, B256, Timestamp};
 
 /// Stores the first voucher of an epoch; its values are [`with_values`]'s.
 pub(crate) const INSERT_VOUCHER: &str = "INSERT INTO best_vouchers
-         (direction, payer, payee, lane, epoch, cumulative, signature, order_digest, created_at, sum)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+         (direction, payer, payee, lane, epoch, cumulative, signature, order_digest, created_at, sum, id)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 
-/// Hands a voucher's values to `run`, in the order of the columns.
+/// Hands a voucher's values to `run`, in the order of the columns, and last the row's number, if it has one.
 pub(crate) fn with_values<T>(
     row: &VoucherRow,
+    sum: i64,
+    number: Option<i64>,
     run: impl FnOnce(&[&dyn ToSql]) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     let VoucherRow { key, cumulative, signature, order, created_at } = row;
     let (direction, payer, payee, lane, epoch) = columns(key);
     let (total, signature) = (cumulative.to_be_bytes12(), signature.as_bytes());
     let order = order.as_ref().map(|order| order.as_bytes());
-    let (created_at, sum) = (int("a time", created_at.0)?, voucher_sum(row));
-    run(params![direction, payer, payee, lane, epoch, total, signature, order, created_at, sum])
+    let created_at = int("a time", created_at.0)?;
+    run(params![direction, payer, payee, lane, epoch, total, signature, order, created_at, sum, number])
+}
+
+/// The numbers of rows of vouchers, by the sums of their epochs: a row whose number is known need not be sought.
+///
+/// A number may be another's: two epochs can have one sum, and a row that is undone leaves its number here. So whoever
+/// uses one names the epoch too.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers(HashMap<Sum, i64>);
+
+impl Numbers {
+    /// How many are kept, in some 2 MB.
+    const MOST: usize = 100_000;
+
+    fn keep(&mut self, epoch: Sum, number: i64) {
+        if self.0.len() >= Self::MOST {
+            self.0.clear();
+        }
+        self.0.insert(epoch, number);
+    }
 }
 
 /// One atomic, durable write under way.
@@ -36,6 +60,7 @@ pub struct Transaction<'s> {
     faults: &'s Faults,
     /// What it has done so far.
     touched: &'s RefCell<BTreeSet<WriteKind>>,
+    numbers: &'s RefCell<Numbers>,
     /// The statement that raises a voucher, found once for all of a group.
     raise: RefCell<Option<CachedStatement<'s>>>,
 }
@@ -51,8 +76,9 @@ impl<'s> Transaction<'s> {
         conn: &'s Connection,
         faults: &'s Faults,
         touched: &'s RefCell<BTreeSet<WriteKind>>,
+        numbers: &'s RefCell<Numbers>,
     ) -> Self {
-        Self { conn, faults, touched, raise: RefCell::new(None) }
+        Self { conn, faults, touched, numbers, raise: RefCell::new(None) }
     }
 
     /// How many rows were ever changed through this connection.
@@ -151,25 +177,53 @@ impl<'s> Transaction<'s> {
     /// Raises the epoch's row. Nothing is asked first: the guards are the database's, and what a
     /// refusal means is found out when there is one.
     fn put_voucher(&self, row: &VoucherRow) -> Result<(), StoreError> {
-        let written = with_values(row, |values| {
-            Ok(match self.raise(values)? {
-                Ok(0) => self.conn.prepare_cached(INSERT_VOUCHER)?.execute(values),
-                raised => raised,
-            })
-        })?;
-        written.map_or_else(|refused| self.why_refused(row, refused), |_| Ok(()))
+        let epoch = Sum::of_epoch(&row.key);
+        let sum = epoch.of_voucher(row);
+        let known = self.numbers.borrow().0.get(&epoch).copied();
+        if let Some(number) = known
+            && self.raise(row, sum, number)?
+        {
+            return Ok(());
+        }
+        if let Some(number) = self.number(&row.key)? {
+            self.numbers.borrow_mut().keep(epoch, number);
+            if self.raise(row, sum, number)? {
+                return Ok(());
+            }
+        }
+        with_values(row, sum, None, |values| match self.conn.prepare_cached(INSERT_VOUCHER)?.execute(values) {
+            Ok(_) => {
+                self.numbers.borrow_mut().keep(epoch, self.conn.last_insert_rowid());
+                Ok(())
+            }
+            Err(refused) => self.why_refused(row, refused),
+        })
     }
 
-    fn raise(&self, values: &[&dyn ToSql]) -> Result<rusqlite::Result<usize>, StoreError> {
+    /// The number of the epoch's row, if it has one.
+    fn number(&self, key: &VoucherKey) -> Result<Option<i64>, StoreError> {
+        let (direction, payer, payee, lane, epoch) = columns(key);
+        let mut find = self.conn.prepare_cached(
+            "SELECT id FROM best_vouchers
+             WHERE direction = ?1 AND payer = ?2 AND payee = ?3 AND lane = ?4 AND epoch = ?5",
+        )?;
+        Ok(find.query_row(params![direction, payer, payee, lane, epoch], |found| found.get(0)).optional()?)
+    }
+
+    /// Raises the row of this number, if it is the epoch's: whether it is.
+    fn raise(&self, row: &VoucherRow, sum: i64, number: i64) -> Result<bool, StoreError> {
         let mut raise = self.raise.borrow_mut();
         let statement = match raise.as_mut() {
             Some(statement) => statement,
             None => raise.insert(self.conn.prepare_cached(
                 "UPDATE best_vouchers SET cumulative = ?6, signature = ?7, order_digest = ?8, created_at = ?9, sum = ?10
-                 WHERE direction = ?1 AND payer = ?2 AND payee = ?3 AND lane = ?4 AND epoch = ?5",
+                 WHERE id = ?11 AND direction = ?1 AND payer = ?2 AND payee = ?3 AND lane = ?4 AND epoch = ?5",
             )?),
         };
-        Ok(statement.execute(values))
+        with_values(row, sum, Some(number), |values| match statement.execute(values) {
+            Ok(raised) => Ok(raised > 0),
+            Err(refused) => self.why_refused(row, refused).map(|()| true),
+        })
     }
 
     /// What a guard's refusal of a voucher means: nothing when it is stored already.

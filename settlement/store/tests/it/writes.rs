@@ -112,6 +112,33 @@ fn l2_a_voucher_total_never_falls() {
 }
 
 #[test]
+fn l2_what_is_undone_leaves_no_row_to_be_raised_in_anothers_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path()).unwrap();
+    let of = |epoch, total| {
+        let mut row = voucher(Direction::Received, total, 1);
+        row.key.epoch = epoch;
+        row
+    };
+    // Each new epoch is first stored and undone, so that the next one has its row.
+    let mut expected = Vec::new();
+    for epoch in 0..50 {
+        let undone: Result<(), StoreError> = store.transaction(|tx| {
+            tx.apply(&Write::PutVoucher(of(epoch + 1, 1_000)))?;
+            Err(StoreError::Closed)
+        });
+        assert!(undone.is_err());
+        for total in [5, 7] {
+            store.write(&[Write::PutVoucher(of(epoch, total))]).unwrap();
+        }
+        expected.push(of(epoch, 7));
+        assert_eq!(store.view().best_vouchers(Direction::Received).unwrap(), expected);
+    }
+    let error = store.write(&[Write::PutVoucher(of(0, 6))]).unwrap_err();
+    assert!(matches!(error, StoreError::VoucherBelow { .. }), "{error}");
+}
+
+#[test]
 fn sym_24_one_issued_total_has_one_signature() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = Store::open(dir.path()).unwrap();
