@@ -7,7 +7,7 @@
 
 use crate::keccak256;
 use alloy_primitives::Address;
-use core::fmt;
+use core::{cell::RefCell, fmt};
 use k256::ecdsa::SigningKey;
 use secp256k1::{
     Message, PublicKey, SECP256K1, SecretKey,
@@ -191,10 +191,35 @@ impl fmt::Debug for Key {
     }
 }
 
+/// How many keys a thread remembers the addresses of.
+const REMEMBERED: usize = 2_048;
+
+thread_local! {
+    /// Each key in the place that its first bytes name: who signs once signs again, and a hash costs more than this.
+    static KNOWN: RefCell<Vec<([u8; 64], Address)>> = const { RefCell::new(Vec::new()) };
+}
+
 fn address_of(key: &PublicKey) -> Address {
     // SEC1's first byte says "uncompressed"; the address is the end of the hash of the 64 after it.
-    let hash = keccak256(key.serialize_uncompressed().get(1..).unwrap_or_default());
-    hash.last_chunk::<20>().map_or(Address::ZERO, Address::from)
+    let [_, point @ ..] = key.serialize_uncompressed();
+    KNOWN.with_borrow_mut(|known| {
+        // No key is zero.
+        known.resize(REMEMBERED, ([0; 64], Address::ZERO));
+        let [first, second, ..] = point;
+        let place = usize::from(u16::from_be_bytes([first, second])) % REMEMBERED;
+        match known.get_mut(place) {
+            Some((have, address)) if *have == point => *address,
+            Some(place) => {
+                *place = (point, hashed(&point));
+                place.1
+            }
+            None => hashed(&point),
+        }
+    })
+}
+
+fn hashed(point: &[u8; 64]) -> Address {
+    keccak256(point).last_chunk::<20>().map_or(Address::ZERO, Address::from)
 }
 
 #[cfg(test)]
@@ -331,6 +356,21 @@ mod tests {
         }
         let last = beside(ORDER, -1);
         assert_eq!(Key::from_bytes(&last).unwrap().secret_bytes(), last);
+    }
+
+    #[test]
+    fn sym_05_an_address_is_its_keys_whichever_keys_came_before() {
+        // More keys than are remembered, so that many share a place, and each twice.
+        let count = 2 * u16::try_from(REMEMBERED).unwrap();
+        for _ in 0..2 {
+            for number in 1..=count {
+                let mut secret = [0; 32];
+                secret[30..].copy_from_slice(&number.to_be_bytes());
+                let point = *SigningKey::from_slice(&secret).unwrap().verifying_key();
+                let expected = Address::from_raw_public_key(&point.to_encoded_point(false).as_bytes()[1..]);
+                assert_eq!(Key::from_bytes(&secret).unwrap().address(), expected, "{number}");
+            }
+        }
     }
 
     #[test]
