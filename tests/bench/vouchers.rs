@@ -32,7 +32,7 @@ use std::{
     collections::BTreeMap,
     hint::black_box,
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 use symbolon_channel::{
@@ -41,7 +41,9 @@ use symbolon_channel::{
 use symbolon_primitives::{
     Address, AgreementDigest, Amount, Domain, Key, Leaf, OrderDigest, Royalty, Signer, Timestamp, Voucher, keccak256,
 };
-use symbolon_store::{Direction, Store, StoreHandle, VoucherKey, VoucherRow, Write};
+use symbolon_store::{
+    Direction, Moment, Point, Store, StoreHandle, StoreOptions, VoucherKey, VoucherRow, Witness, Write,
+};
 
 /// Channels in flight at once.
 const FLIGHT: u32 = 512;
@@ -200,17 +202,24 @@ fn kept(effects: &Effects) -> Option<&SignedVoucher> {
 /// CPU and wall time of operations, round by round.
 #[derive(Clone, Default)]
 struct Spent {
-    cpu: Duration,
     wall: Duration,
     /// CPU time of one operation, in microseconds.
     rounds: Vec<f64>,
+    count: u32,
+    committing: Duration,
+    commits: u32,
 }
 
 impl Spent {
     fn add(&mut self, cpu: Duration, wall: Duration, count: u32) {
-        self.cpu += cpu;
         self.wall += wall;
         self.rounds.push(cpu.as_secs_f64() * 1e6 / f64::from(count.max(1)));
+        self.count += count;
+    }
+
+    fn add_commits(&mut self, (took, count): (Duration, u32)) {
+        self.committing += took;
+        self.commits += count;
     }
 
     fn micros(&self) -> f64 {
@@ -224,15 +233,54 @@ impl Spent {
         middle(rounds.map(|(whole, bare)| bare / whole.max(f64::MIN_POSITIVE)).collect())
     }
 
-    /// Of the wall time, what no processor worked for it: the disk's, where nothing else runs.
-    fn waited(&self) -> f64 {
-        1.0 - (self.cpu.as_secs_f64() / self.wall.as_secs_f64().max(f64::MIN_POSITIVE)).min(1.0)
+    /// Of the wall time, what commits took: the disk's share, with the work of writing pages in it.
+    fn on_disk(&self) -> f64 {
+        self.committing.as_secs_f64() / self.wall.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+
+    /// How many operations shared one commit.
+    fn sharing(&self) -> f64 {
+        f64::from(self.count) / f64::from(self.commits.max(1))
     }
 }
 
 fn middle(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or_default()
+}
+
+/// How long the store's commits take, as it passes their beginnings and ends.
+#[derive(Debug, Default)]
+struct Commits(Mutex<(Option<Instant>, Duration, u32)>);
+
+impl Commits {
+    /// The time and number of those since the last look.
+    fn take(&self) -> (Duration, u32) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (std::mem::take(&mut seen.1), std::mem::take(&mut seen.2))
+    }
+}
+
+impl Witness for Commits {
+    fn at(&self, point: Point) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Once for each kind of write in it: the first beginning and the first end count.
+        match point.moment {
+            Moment::Staged => seen.0 = seen.0.or_else(|| Some(Instant::now())),
+            Moment::Durable => {
+                if let Some(began) = seen.0.take() {
+                    seen.1 += began.elapsed();
+                    seen.2 += 1;
+                }
+            }
+        }
+    }
+}
+
+/// The store, and what its commits take.
+struct Watched {
+    store: StoreHandle,
+    commits: Arc<Commits>,
 }
 
 fn bare<T>(spent: &mut Spent, count: u32, mut run: impl FnMut(u32) -> T) {
@@ -285,12 +333,12 @@ impl Bare {
 }
 
 /// One round over all channels at once, each waiting for its own voucher to be durable.
-async fn round(store: &StoreHandle, pairs: Vec<Pair>, payee: &Arc<Key>, spent: &mut [Spent; 2]) -> Result<Vec<Pair>> {
+async fn round(node: &Watched, pairs: Vec<Pair>, payee: &Arc<Key>, spent: &mut [Spent; 2]) -> Result<Vec<Pair>> {
     let (mut issued, mut accepted) = (Vec::with_capacity(pairs.len()), Vec::with_capacity(pairs.len()));
     let (cpu, wall) = (ProcessTime::now(), Instant::now());
     let mut tasks = tokio::task::JoinSet::new();
     for mut pair in pairs {
-        let store = store.clone();
+        let store = node.store.clone();
         tasks.spawn_local(async move {
             let mut vouchers = Vec::with_capacity(usize::try_from(EACH)?);
             for _ in 0..EACH {
@@ -306,11 +354,12 @@ async fn round(store: &StoreHandle, pairs: Vec<Pair>, payee: &Arc<Key>, spent: &
     }
     let [issue, accept] = spent;
     issue.add(cpu.elapsed(), wall.elapsed(), FLIGHT * EACH);
+    issue.add_commits(node.commits.take());
 
     let (cpu, wall) = (ProcessTime::now(), Instant::now());
     let mut tasks = tokio::task::JoinSet::new();
     for (mut pair, vouchers) in issued {
-        let (store, payee) = (store.clone(), Arc::clone(payee));
+        let (store, payee) = (node.store.clone(), Arc::clone(payee));
         tasks.spawn_local(async move {
             for signed in vouchers {
                 store.write(pair.work(&payee, PayeeInput::Period(signed), Timestamp(0))?).await?;
@@ -322,12 +371,13 @@ async fn round(store: &StoreHandle, pairs: Vec<Pair>, payee: &Arc<Key>, spent: &
         accepted.push(done??);
     }
     accept.add(cpu.elapsed(), wall.elapsed(), FLIGHT * EACH);
+    accept.add_commits(node.commits.take());
     Ok(accepted)
 }
 
 /// Runs `step` for all channels at once; each is durable when this answers.
 async fn all(
-    store: &StoreHandle,
+    node: &Watched,
     pairs: &mut [Pair],
     spent: &mut Spent,
     mut step: impl FnMut(&mut Pair) -> Result<Vec<Write>>,
@@ -335,24 +385,19 @@ async fn all(
     let (cpu, wall, count) = (ProcessTime::now(), Instant::now(), u32::try_from(pairs.len())?);
     let mut waiting = tokio::task::JoinSet::new();
     for pair in pairs {
-        let (store, writes) = (store.clone(), step(pair)?);
+        let (store, writes) = (node.store.clone(), step(pair)?);
         waiting.spawn_local(async move { store.write(writes).await });
     }
     while let Some(done) = waiting.join_next().await {
         done??;
     }
     spent.add(cpu.elapsed(), wall.elapsed(), count);
+    spent.add_commits(node.commits.take());
     Ok(())
 }
 
 /// The vouchers of orders: as above. Taking the order is not counted.
-async fn orders(
-    store: &StoreHandle,
-    pairs: &mut [Pair],
-    payee: &Key,
-    number: u8,
-    spent: &mut [Spent; 2],
-) -> Result<()> {
+async fn orders(node: &Watched, pairs: &mut [Pair], payee: &Key, number: u8, spent: &mut [Spent; 2]) -> Result<()> {
     let digest = |pair: &Pair| OrderDigest::from_bytes(keccak256(&[pair.key.address().as_slice(), &[number]].concat()));
     let mut aside = Spent::default();
     let offer = |pair: &Pair| -> Result<Order> {
@@ -368,20 +413,20 @@ async fn orders(
         };
         Ok(Order { digest: digest(pair), leaf, max_fuel: 1, settle_by: Timestamp(BEGIN.0 + 1_000) })
     };
-    all(store, pairs, &mut aside, |pair| Ok(pair.pay(PayerInput::Issue(offer(pair)?), BEGIN)?.1)).await?;
-    all(store, pairs, &mut aside, |pair| pair.work(payee, PayeeInput::Offered(offer(pair)?), BEGIN)).await?;
+    all(node, pairs, &mut aside, |pair| Ok(pair.pay(PayerInput::Issue(offer(pair)?), BEGIN)?.1)).await?;
+    all(node, pairs, &mut aside, |pair| pair.work(payee, PayeeInput::Offered(offer(pair)?), BEGIN)).await?;
     let attest = |pair: &mut Pair| pair.work(payee, PayeeInput::Attest { order: digest(pair), fuel: 1 }, BEGIN);
-    all(store, pairs, &mut aside, attest).await?;
+    all(node, pairs, &mut aside, attest).await?;
     let [issue, accept] = spent;
     let mut vouchers = Vec::with_capacity(pairs.len());
-    all(store, pairs, issue, |pair| {
+    all(node, pairs, issue, |pair| {
         let (effects, writes) = pair.pay(PayerInput::Agreed { order: digest(pair), fuel: 1 }, BEGIN)?;
         vouchers.push(*kept(&effects).context("no voucher")?);
         Ok(writes)
     })
     .await?;
     let mut vouchers = vouchers.into_iter();
-    all(store, pairs, accept, |pair| {
+    all(node, pairs, accept, |pair| {
         let (order, signed) = (digest(pair), vouchers.next().context("no voucher")?);
         pair.work(payee, PayeeInput::Voucher { order, signed }, BEGIN)
     })
@@ -421,22 +466,25 @@ struct Measured {
 
 async fn throughput(dir: &Path) -> Result<Measured> {
     let payee = Arc::new(key("payee", 0)?);
-    let store = StoreHandle::open(dir.join("node")).await?;
+    let commits = Arc::new(Commits::default());
+    let watching = Arc::<Commits>::clone(&commits);
+    let store = StoreHandle::open_watched(dir.join("node"), StoreOptions::default(), watching).await?;
+    let node = Watched { store, commits };
     let mut pairs = (0..FLIGHT).map(|number| Pair::new(number, &payee)).collect::<Result<Vec<_>>>()?;
     let mut paying = (FLIGHT..2 * FLIGHT).map(|number| Pair::idle(number, &payee)).collect::<Result<Vec<_>>>()?;
     let mut measured = Measured::default();
     // Files grow, caches fill: the first round does not count.
-    pairs = round(&store, pairs, &payee, &mut Default::default()).await?;
-    orders(&store, &mut paying, &payee, 0, &mut Default::default()).await?;
+    pairs = round(&node, pairs, &payee, &mut Default::default()).await?;
+    orders(&node, &mut paying, &payee, 0, &mut Default::default()).await?;
     bare_rows(&dir.join("bare"), &mut Spent::default())?;
     for number in 1..=ROUNDS {
         measured.bare.round()?;
         bare_rows(&dir.join("bare"), &mut measured.row)?;
-        pairs = round(&store, pairs, &payee, &mut measured.periods).await?;
-        orders(&store, &mut paying, &payee, u8::try_from(number)?, &mut measured.orders).await?;
+        pairs = round(&node, pairs, &payee, &mut measured.periods).await?;
+        orders(&node, &mut paying, &payee, u8::try_from(number)?, &mut measured.orders).await?;
     }
     // What counts is what a node would find that starts now.
-    store.close().await;
+    node.store.close().await;
     let store = Store::open(&dir.join("node"))?;
     let best = |direction| -> Result<BTreeMap<Address, Amount>> {
         let rows = store.view().best_vouchers(direction)?;
@@ -561,8 +609,12 @@ pub(crate) async fn run(as_json: bool) -> Result<()> {
             format!("{name:24} {ratio:8.2} of the bare throughput, {TARGET_RATIO} is the target"),
         );
     }
-    for (name, spent) in [("accept", accept), ("issue", issue)] {
-        say(name, spent.waited(), "waiting", format!("{name:24} {:8.2} of the wall time is waiting", spent.waited()));
+    for (name, spent) in
+        [("accept", &accept), ("issue", &issue), ("accept_order", &accept_order), ("issue_order", &issue_order)]
+    {
+        let (disk, sharing) = (spent.on_disk(), spent.sharing());
+        say(name, disk, "disk", format!("{name:24} {disk:8.3} of the wall time is the disk's"));
+        say(name, sharing, "commit", format!("{name:24} {sharing:8.0} share a commit"));
     }
     let (open, secs) = (f64::from(OPEN), opening.as_secs_f64());
     say("channel", bytes as f64, "bytes", format!("memory                   {bytes:8} bytes for an open channel"));
