@@ -191,11 +191,12 @@ impl fmt::Debug for Key {
     }
 }
 
-/// How many keys a thread remembers the addresses of.
+/// The places in which a thread remembers the addresses of keys, in 172 KB.
 const REMEMBERED: usize = 2_048;
 
 thread_local! {
-    /// Each key in the place that its first bytes name: who signs once signs again, and a hash costs more than this.
+    /// Each key in the place that its first two bytes choose, where a later one takes over: who signs once signs again,
+    /// and a hash costs more than a look.
     static KNOWN: RefCell<Vec<([u8; 64], Address)>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -20,7 +20,7 @@ const ROOM: usize = 1_024;
 /// The most that are taken at once, and so share one sync.
 pub(crate) const GROUP: usize = 512;
 /// The longest wait for company, however slow the disk is and however many keep coming.
-const MOST_PATIENCE: Duration = Duration::from_millis(20);
+const MOST_PATIENCE: Duration = Duration::from_millis(30);
 /// What is waited for the next one at least, however fast the disk is: a voucher takes a tenth of it.
 const LEAST_PATIENCE: Duration = Duration::from_micros(500);
 
@@ -66,7 +66,7 @@ pub(crate) struct Queue<T> {
     room: Semaphore,
 }
 
-/// Room for one. What is put is made when there is room, and not carried along while it is waited for.
+/// Room for one: what is put is made only when there is some.
 #[derive(Debug)]
 pub(crate) struct Room<'q, T> {
     queue: &'q Queue<T>,
@@ -116,7 +116,7 @@ impl<T> Queue<T> {
         Ok(Room { queue: self, permit })
     }
 
-    /// Adds the next ones to `group`, which is empty, at most [`GROUP`]: waits for the first, and for `company` while
+    /// The next group, in place of what is in `group`, at most [`GROUP`]: waits for the first, and for `company` while
     /// another one comes within `patience`, which doubles each time. False once the queue is closed and empty.
     pub(crate) fn take(&self, group: &mut VecDeque<T>, company: &Company, patience: Duration) -> bool {
         self.take_within(group, company.wanted, patience.clamp(LEAST_PATIENCE, MOST_PATIENCE), MOST_PATIENCE)
@@ -124,6 +124,7 @@ impl<T> Queue<T> {
 
     /// As [`Queue::take`], and for no longer than `most` altogether.
     fn take_within(&self, group: &mut VecDeque<T>, company: usize, patience: Duration, most: Duration) -> bool {
+        group.clear();
         let mut state = self.lock();
         while state.waiting.is_empty() {
             if state.closed {
@@ -150,12 +151,11 @@ impl<T> Queue<T> {
             patience = patience.saturating_mul(2);
         }
         state.wanted = 0;
-        if group.is_empty() && state.waiting.len() <= GROUP {
+        if state.waiting.len() <= GROUP {
             // The two change places, and keep their memory.
             std::mem::swap(group, &mut state.waiting);
         } else {
-            let count = state.waiting.len().min(GROUP);
-            group.extend(state.waiting.drain(..count));
+            group.extend(state.waiting.drain(..GROUP));
         }
         drop(state);
         self.room.add_permits(group.len());

@@ -25,7 +25,7 @@ impl Sum {
         i64::from_be_bytes(self.0.to_be_bytes())
     }
 
-    /// With what the sum of every voucher of an epoch begins.
+    /// The beginning of the sum of every voucher of an epoch.
     pub(crate) fn of_epoch(key: &VoucherKey) -> Self {
         Self(OFFSET)
             .bytes(&key.direction.code().to_be_bytes())
@@ -35,7 +35,7 @@ impl Sum {
             .bytes(&key.epoch.to_be_bytes())
     }
 
-    /// The sum of a voucher, when this is the one of its epoch.
+    /// The sum of a voucher; this has to be [`Sum::of_epoch`] of its key.
     pub(crate) fn of_voucher(self, row: &VoucherRow) -> i64 {
         let VoucherRow { key: _, cumulative, signature, order, created_at } = row;
         self.bytes(&cumulative.to_be_bytes12())

@@ -15,7 +15,7 @@ use std::{
 };
 use symbolon_primitives::{Amount, B256, Timestamp};
 
-/// Stores the first voucher of an epoch; its values are [`with_values`]'s.
+/// Stores the first voucher of an epoch; its values are [`with_values`]'s, without a number: SQLite gives it one.
 pub(crate) const INSERT_VOUCHER: &str = "INSERT INTO best_vouchers
          (direction, payer, payee, lane, epoch, cumulative, signature, order_digest, created_at, sum, id)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
@@ -43,11 +43,11 @@ pub(crate) fn with_values<T>(
 pub(crate) struct Numbers(HashMap<Sum, i64>);
 
 impl Numbers {
-    /// How many are kept, in some 2 MB.
-    const MOST: usize = 100_000;
+    /// How many are kept, in some 5 MB.
+    const MOST: usize = 200_000;
 
     fn keep(&mut self, epoch: Sum, number: i64) {
-        if self.0.len() >= Self::MOST {
+        if self.0.len() >= Self::MOST && !self.0.contains_key(&epoch) {
             self.0.clear();
         }
         self.0.insert(epoch, number);
@@ -174,8 +174,8 @@ impl<'s> Transaction<'s> {
         )
     }
 
-    /// Raises the epoch's row. Nothing is asked first: the guards are the database's, and what a
-    /// refusal means is found out when there is one.
+    /// Raises the epoch's row. What it holds is not asked first: the guards are the database's, and
+    /// what a refusal means is found out when there is one.
     fn put_voucher(&self, row: &VoucherRow) -> Result<(), StoreError> {
         let epoch = Sum::of_epoch(&row.key);
         let sum = epoch.of_voucher(row);
@@ -187,9 +187,9 @@ impl<'s> Transaction<'s> {
         }
         if let Some(number) = self.number(&row.key)? {
             self.numbers.borrow_mut().keep(epoch, number);
-            if self.raise(row, sum, number)? {
-                return Ok(());
-            }
+            // The index says that it is the epoch's.
+            let raised = self.raise(row, sum, number)?;
+            return if raised { Ok(()) } else { Err(StoreError::Rotten { table: "best_vouchers" }) };
         }
         with_values(row, sum, None, |values| match self.conn.prepare_cached(INSERT_VOUCHER)?.execute(values) {
             Ok(_) => {
