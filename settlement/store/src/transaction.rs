@@ -189,7 +189,7 @@ impl<'s> Transaction<'s> {
             self.numbers.borrow_mut().keep(epoch, number);
             // The index says that it is the epoch's.
             let raised = self.raise(row, sum, number)?;
-            return if raised { Ok(()) } else { Err(StoreError::Rotten { table: "best_vouchers" }) };
+            return if raised { Ok(()) } else { Err(StoreError::Rotten { table: "vouchers" }) };
         }
         with_values(row, sum, None, |values| match self.conn.prepare_cached(INSERT_VOUCHER)?.execute(values) {
             Ok(_) => {

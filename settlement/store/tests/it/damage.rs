@@ -229,6 +229,31 @@ fn n12_a_bit_that_flips_inside_a_value_is_noticed() {
 }
 
 #[test]
+fn n12_a_row_that_is_not_the_one_its_index_names_closes_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut row = *filled(dir.path()).values().next().unwrap();
+    // In the row alone, and where the check at the start does not come to.
+    let mut bytes = fs::read(dir.path().join(FILE)).unwrap();
+    let channel = [row.key.payer.as_slice(), row.key.payee.as_slice()].concat();
+    let signature = row.signature.as_bytes();
+    let is_row = |at: &usize| {
+        let rest = &bytes[*at..];
+        rest.starts_with(&channel) && rest[..200.min(rest.len())].windows(64).any(|part| part == signature)
+    };
+    let rows: Vec<usize> = (0..bytes.len()).filter(is_row).collect();
+    assert!(!rows.is_empty());
+    rows.iter().for_each(|at| bytes[*at] ^= 1);
+    fs::write(dir.path().join(FILE), bytes).unwrap();
+    let options = StoreOptions { check_within: Duration::ZERO, ..StoreOptions::default() };
+    let mut store = Store::open_with(dir.path(), options).unwrap();
+    assert!(!store.is_read_only());
+    row.cumulative = Amount::from_u64(4);
+    let error = store.write(&[Write::PutVoucher(row)]).unwrap_err();
+    assert!(matches!(error, StoreError::Rotten { table: "vouchers" }), "{error:?}");
+    assert!(store.is_read_only());
+}
+
+#[test]
 fn n12_a_damaged_store_is_backed_up_and_restored_as_far_as_it_is_read() {
     let place = tempfile::tempdir().unwrap();
     let dir = place.path().join("store");
