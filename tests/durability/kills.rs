@@ -11,8 +11,8 @@ use std::{
 };
 
 /// Points that no run of these parties passes, and why: a nonce is taken back only
-/// when another program with the same key uses it, which tests of the transaction
-/// manager do; these parties work by orders, not by the period; the release goes
+/// when another program with the same key uses it or the endpoint refuses a send,
+/// which tests of the transaction manager do, without a kill; these parties work by orders, not by the period; the release goes
 /// out by its own transaction, whose points are passed; nobody forfeits anything.
 /// Nothing else may be missing.
 const NEVER: [&str; 8] = [

@@ -20,7 +20,7 @@ const COLLECTED: Duration = Duration::from_secs(120);
 const FAILURES: usize = 12;
 
 /// Points that no node passes, and why: Commits stand in the snapshot of their order; only a store from a backup clears
-/// epochs; a nonce is taken back only when another program with the same key uses it.
+/// epochs; a nonce is taken back only when another program with the same key uses it, or the endpoint refuses a send.
 /// Nothing else may be missing.
 const NEVER: [&str; 6] = [
     "PutCommit-Staged",

@@ -62,13 +62,12 @@ enum Writes {
 
 impl Writes {
     fn new(mut writes: Vec<Write>) -> Self {
-        match (writes.pop(), writes.is_empty()) {
-            (Some(only), true) => Self::One(only),
-            (last, _) => {
-                writes.extend(last);
-                Self::Many(writes)
-            }
+        if writes.len() == 1
+            && let Some(only) = writes.pop()
+        {
+            return Self::One(only);
         }
+        Self::Many(writes)
     }
 
     fn all(&self) -> &[Write] {
