@@ -127,7 +127,7 @@ impl Holdings {
             })
             .collect();
         let market = Market {
-            gas: GasPrice { wei_per_gas: head.base_fee, base_per_ether },
+            gas: GasPrice { wei_per_gas: vault.chain().wei_per_gas(&head).await, base_per_ether },
             congestion: recent.congestion(waiting),
         };
         let time = now().max(Timestamp(head.timestamp));

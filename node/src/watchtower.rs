@@ -33,7 +33,7 @@ use symbolon_primitives::{
 };
 use symbolon_settlement::{
     ChainError, ChannelState, Congestion, Depth, Header, Recent, TxConfig, VaultView,
-    claims::MAX_ROWS,
+    claims::calls_for,
     ops::{self, SignedVoucher},
 };
 use symbolon_store::{View, Write};
@@ -681,7 +681,7 @@ impl Watchtower {
                 }
             }
         }
-        for batch in vouchers.chunks(MAX_ROWS) {
+        for batch in calls_for(&vouchers, |(row, ..)| &row.voucher) {
             let value = Amount::checked_sum(batch.iter().map(|(_, collects, _)| *collects)).unwrap_or(Amount::MAX);
             let rows: Vec<SignedVoucher> = batch.iter().map(|(row, ..)| *row).collect();
             let places = batch.iter().map(|(.., place)| place.clone()).collect();

@@ -4,6 +4,7 @@ use crate::{
     ContractError, Intent,
     error::ChainError,
     rpc::{ChainConfig, EndpointStatus, Header, Rpc, Trust, parse},
+    tx::USUAL_TIP,
 };
 use alloy::{
     primitives::{Address, B256, Bytes, U64, U128, U256},
@@ -254,6 +255,13 @@ impl ChainView {
     pub(crate) async fn suggested_tip(&self) -> Option<u128> {
         let tip: Result<U128, _> = self.rpc.request("eth_maxPriorityFeePerGas", json!([])).await;
         tip.ok().map(|tip| tip.to())
+    }
+
+    /// What one gas is about to cost after `head`, in wei: its base fee and the tip that the endpoint suggests. Nobody
+    /// checks a suggestion, so no more of it is believed than the usual tip.
+    pub async fn wei_per_gas(&self, head: &Header) -> u128 {
+        let tip = self.suggested_tip().await.unwrap_or(USUAL_TIP).min(USUAL_TIP);
+        head.base_fee.saturating_add(tip)
     }
 
     /// How many transactions of an account are mined, or wait to be.

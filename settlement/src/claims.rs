@@ -14,16 +14,22 @@
 //! `margin = policy's margin * (4 + level) / 4`: between one and four times the
 //! policy's.
 
-use crate::{ChannelState, Header, ops::SignedVoucher};
+use crate::{ChannelState, Header, MAX_TX_GAS, ops::SignedVoucher};
 use alloy::primitives::{Address, U256};
-use std::collections::BTreeMap;
-use symbolon_primitives::{Amount, Epoch, Lane, OrderDigest, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use symbolon_primitives::{Amount, Epoch, Lane, OrderDigest, Royalty, Timestamp, Voucher};
 
-/// Gas of a claim beside its rows, from the vault's gas budgets.
+/// Gas of a claim beside its rows, with the credit of its first payee, from the vault's gas budgets.
 pub const CLAIM_GAS: u64 = 45_000;
 
-/// Gas of one more row.
+/// Gas of one more row, on a lane of its own.
 pub const ROW_GAS: u64 = 12_000;
+
+/// What a royalty adds to a row: the author is credited and the log says so.
+pub const ROYALTY_GAS: u64 = 3_000;
+
+/// What an account that nothing lies in yet adds to the call that first credits it: an author, or one more payee.
+pub const ACCOUNT_GAS: u64 = 22_500;
 
 /// Gas of a settlement by quorum beside its rows, and of each of them.
 pub const SETTLE_GAS: u64 = 34_000;
@@ -33,9 +39,16 @@ pub const SETTLE_ROW_GAS: u64 = 18_000;
 /// The longest call data: pools take transactions of 128 KiB.
 pub const MAX_CALL_BYTES: u64 = 120_000;
 
-/// The most rows of one call: with a header (33 bytes) for each voucher (79) it
-/// is [`MAX_CALL_BYTES`] long, and within the gas of a transaction (EIP-7825).
-pub const MAX_ROWS: usize = 1_071;
+/// The royalty that a claim on a lane credits; none where the lane is none that the vault opens.
+fn royalty_of(lane: Lane) -> Option<Royalty> {
+    lane.royalty().ok().filter(|royalty| royalty.bps() > 0)
+}
+
+/// Bytes of a voucher, of the header of a lane in front of it, and of the payee
+/// in front of that where a call claims for others.
+const ROW_BYTES: u64 = 79;
+const HEADER_BYTES: u64 = 33;
+const PAYEE_BYTES: u64 = 20;
 
 /// The highest level of congestion.
 const MAX_LEVEL: u64 = 12;
@@ -191,6 +204,12 @@ impl Recent {
             let excess = self.0.len().saturating_sub(RECENT_BLOCKS);
             self.0.drain(..excess);
         }
+    }
+
+    /// The time of the newest of them; zero before any was seen.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        self.0.last().map_or(Timestamp(0), |block| Timestamp(block.timestamp))
     }
 
     /// How congested the chain is by these blocks and the own transactions that wait to be mined.
@@ -359,6 +378,118 @@ struct Row {
     pressing: Why,
 }
 
+impl Row {
+    /// Who is credited a royalty by it.
+    fn author(&self) -> Option<Address> {
+        royalty_of(self.held.signed.voucher.lane).map(Royalty::author)
+    }
+
+    /// Its gas beside that of a new account.
+    fn gas(&self) -> u64 {
+        self.author().map_or(ROW_GAS, |_| ROW_GAS.saturating_add(ROYALTY_GAS))
+    }
+}
+
+/// What a call of some rows takes at most. It grows by a row at a time.
+#[derive(Debug)]
+struct Load {
+    gas: u64,
+    bytes: u64,
+    row_bytes: u64,
+    credited: BTreeSet<Address>,
+}
+
+impl Load {
+    /// A call without rows.
+    fn empty(row_bytes: u64) -> Self {
+        // Its first payee is in its gas.
+        let gas = CLAIM_GAS.saturating_sub(ACCOUNT_GAS);
+        Self { gas, bytes: 0, row_bytes, credited: BTreeSet::new() }
+    }
+
+    fn grow(&mut self, voucher: &Voucher) {
+        self.bytes = self.bytes.saturating_add(self.row_bytes);
+        let mut gas = ROW_GAS;
+        if self.credited.insert(voucher.payee) {
+            gas = gas.saturating_add(ACCOUNT_GAS);
+        }
+        if let Some(royalty) = royalty_of(voucher.lane) {
+            gas = gas.saturating_add(ROYALTY_GAS);
+            if self.credited.insert(royalty.author()) {
+                gas = gas.saturating_add(ACCOUNT_GAS);
+            }
+        }
+        self.gas = self.gas.saturating_add(gas);
+    }
+
+    /// Whether one transaction carries it: the gas cap (EIP-7825) and what pools take.
+    fn fits(&self) -> bool {
+        self.gas <= MAX_TX_GAS && self.bytes <= MAX_CALL_BYTES
+    }
+}
+
+/// Cuts rows, in their order, into as few calls as the cap on a transaction's gas
+/// and length allow; with the gas of each, at most.
+fn cut<T>(rows: &[T], row_bytes: u64, voucher: impl Fn(&T) -> &Voucher) -> Vec<(&[T], u64)> {
+    let (mut calls, mut rest) = (Vec::new(), rows);
+    while !rest.is_empty() {
+        let (mut gas, mut load) = (0, Load::empty(row_bytes));
+        let mut count = 0_usize;
+        for row in rest {
+            load.grow(voucher(row));
+            // One row fits always; were it not so, it would still be tried.
+            if count > 0 && !load.fits() {
+                break;
+            }
+            gas = load.gas;
+            count = count.saturating_add(1);
+        }
+        let (call, more) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+        calls.push((call, gas));
+        rest = more;
+    }
+    calls
+}
+
+/// Cuts rows of any payees, in their order, into as few calls of
+/// [`claim_for`](crate::ops::claim_for) as the cap on a transaction's gas and length allow.
+#[must_use]
+pub fn calls_for<T>(rows: &[T], voucher: impl Fn(&T) -> &Voucher) -> Vec<&[T]> {
+    let calls = cut(rows, PAYEE_BYTES + HEADER_BYTES + ROW_BYTES, voucher);
+    calls.into_iter().map(|(call, _)| call).collect()
+}
+
+/// The rows of a payee that are worth their gas: each brings more than it costs, and those that credit one author
+/// together more than that costs too. The others wait.
+fn worth_their_gas(rows: &[Row], market: &Market, plan: &mut Plan) -> Vec<Row> {
+    let fee = |row: &Row| market.gas.fee_up(row.gas());
+    let mut gains: BTreeMap<Address, Amount> = BTreeMap::new();
+    for row in rows {
+        if let Some(author) = row.author() {
+            let gain = gains.entry(author).or_default();
+            *gain = gain.checked_add(row.value.saturating_sub(fee(row))).unwrap_or(Amount::MAX);
+        }
+    }
+    let account = market.gas.fee_up(ACCOUNT_GAS);
+    let gain = |row: &Row| row.author().and_then(|author| gains.get(&author).copied());
+    let mut worth = Vec::with_capacity(rows.len());
+    for row in rows {
+        let reason = match gain(row) {
+            _ if row.value.is_zero() => Wait::NothingToCollect,
+            _ if row.value <= fee(row) => Wait::BelowItsGas { fee: fee(row) },
+            Some(gain) if gain <= account => {
+                Wait::BelowItsGas { fee: market.gas.fee_up(row.gas().saturating_add(ACCOUNT_GAS)) }
+            }
+            _ => {
+                worth.push(*row);
+                continue;
+            }
+        };
+        plan.waiting.push(Entry { place: row.held.place(), order: None, value: row.value, reason });
+    }
+    worth
+}
+
 /// What to claim and settle now. Of several vouchers of one channel the best
 /// counts; a row that collects no more than its own gas is left for later; a
 /// call that goes out takes every other worthwhile row of its payee with it.
@@ -385,23 +516,16 @@ pub fn plan(
         };
         best.entry(held.place()).and_modify(|have| *have = core::cmp::max_by_key(*have, *held, rank)).or_insert(*held);
     }
-    let row_fee = market.gas.fee_up(ROW_GAS);
-    let mut rows: Vec<Row> = Vec::with_capacity(best.len());
-    for (place, held) in &best {
-        let value = held.collectible();
-        if value > row_fee {
-            rows.push(Row { held: *held, value, pressing: pressing(now, held, market, policy) });
-        } else {
-            let nothing = value.is_zero();
-            let reason = if nothing { Wait::NothingToCollect } else { Wait::BelowItsGas { fee: row_fee } };
-            plan.waiting.push(Entry { place: *place, order: None, value, reason });
-        }
-    }
+    let mut rows: Vec<Row> = best
+        .values()
+        .map(|held| Row { held: *held, value: held.collectible(), pressing: pressing(now, held, market, policy) })
+        .collect();
     // Stable: rows of equal worth stay in the order of their channels.
     rows.sort_by_key(|row| (row.held.place().payee, row.pressing, core::cmp::Reverse(row.value)));
     for payee in rows.chunk_by(|a, b| a.held.place().payee == b.held.place().payee) {
-        for batch in payee.chunks(MAX_ROWS) {
-            claim_or_wait(batch, market, policy, &mut plan);
+        let worth = worth_their_gas(payee, market, &mut plan);
+        for (call, gas) in cut(&worth, HEADER_BYTES + ROW_BYTES, |row| &row.held.signed.voucher) {
+            claim_or_wait(call, gas, market, policy, &mut plan);
         }
     }
     for quorum in quorums {
@@ -447,11 +571,9 @@ fn verdict(pressing: Why, value: Amount, fee: Amount, policy: &ClaimPolicy) -> R
     }
 }
 
-fn claim_or_wait(rows: &[Row], market: &Market, policy: &ClaimPolicy, plan: &mut Plan) {
+fn claim_or_wait(rows: &[Row], gas: u64, market: &Market, policy: &ClaimPolicy, plan: &mut Plan) {
     let Some(first) = rows.first() else { return };
     let value = Amount::checked_sum(rows.iter().map(|row| row.value)).unwrap_or(Amount::MAX);
-    let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-    let gas = CLAIM_GAS.saturating_add(ROW_GAS.saturating_mul(count));
     let fee = market.gas.fee_up(gas);
     // Sorted: the first is the most pressing.
     match verdict(first.pressing, value, fee, policy) {
@@ -486,7 +608,12 @@ fn settle_or_wait(
     plan: &mut Plan,
 ) {
     let value = collectible(quorum.total, quorum.epoch, &quorum.channel).saturating_sub(by_voucher);
-    let gas = SETTLE_GAS.saturating_add(SETTLE_ROW_GAS.saturating_mul(quorum.rows.into()));
+    // All of an order's lanes are of one royalty, and so of one author.
+    let (row_gas, author_gas) = match royalty_of(quorum.lane) {
+        None => (SETTLE_ROW_GAS, 0),
+        Some(_) => (SETTLE_ROW_GAS.saturating_add(ROYALTY_GAS), ACCOUNT_GAS),
+    };
+    let gas = SETTLE_GAS.saturating_add(author_gas).saturating_add(row_gas.saturating_mul(quorum.rows.into()));
     let fee = market.gas.fee_up(gas);
     let margin = market.congestion.stretch(policy.before_settle_margin_secs);
     let (place, order) = (quorum.place(), Some(quorum.order));
@@ -520,10 +647,9 @@ fn settle_or_wait(
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
-    use crate::tx::MAX_TX_GAS;
     use alloy::primitives::B256;
     use proptest::{prelude::*, sample::select};
-    use symbolon_primitives::{Royalty, Signature, Voucher};
+    use symbolon_primitives::Signature;
 
     const NOW: Timestamp = Timestamp(1_000_000);
     /// One base unit for one gas.
@@ -747,8 +873,74 @@ mod tests {
         assert_eq!(claims[1].gas, 45_000 + 1_071 * 12_000);
         let bytes = crate::ops::claim_records(claims[1].vouchers()).len();
         assert!(u64::try_from(bytes).unwrap() <= MAX_CALL_BYTES);
-        // Not one row fewer than fits when each is on a lane of its own.
-        assert_eq!(MAX_ROWS, usize::try_from(MAX_CALL_BYTES).unwrap() / (33 + 79));
+    }
+
+    /// Under a royalty for one of many authors.
+    fn with_author(author: u16, mut held: HeldVoucher) -> HeldVoucher {
+        let author = Address::left_padding_from(&author.to_be_bytes());
+        held.signed.voucher.lane = Royalty::new(author, 1).unwrap().lane(0);
+        held
+    }
+
+    #[test]
+    fn l11_calls_are_cut_by_the_accounts_that_they_credit() {
+        let lens = |calls: Vec<&[Voucher]>| calls.iter().map(|call| call.len()).collect::<Vec<_>>();
+        let vouchers = |one: &dyn Fn(u16) -> HeldVoucher| (0..1_100).map(|n| one(n).signed.voucher).collect::<Vec<_>>();
+        let payee = |n: u16| {
+            let mut held = held(n, 400_000, 1_000);
+            held.signed.voucher.payee = Address::left_padding_from(&(n + 1).to_be_bytes());
+            held
+        };
+        // (2^24 - 45,000) / (12,000 + 3,000 + 22,500); all for one author are as many as are short enough.
+        let authors: Vec<_> = (0..1_100).map(|n| with_author(n + 1, held(n, 400_000, 1_000))).collect();
+        let claims = of(&authors).claims;
+        assert_eq!(claims.iter().map(|claim| claim.entries.len()).collect::<Vec<_>>(), [446, 446, 208]);
+        assert_eq!(claims.iter().map(|claim| claim.gas).collect::<Vec<_>>(), [16_770_000, 16_770_000, 7_845_000]);
+        let one: Vec<_> = (0..1_100).map(|n| with_author(7, held(n, 400_000, 1_000))).collect();
+        let claims = of(&one).claims;
+        assert_eq!(claims.iter().map(|claim| claim.entries.len()).collect::<Vec<_>>(), [1_071, 29]);
+        assert_eq!(claims[0].gas, 45_000 + 22_500 + 1_071 * 15_000);
+        // For others: 120,000 / 132 of one payee, (2^24 - 22,500) / 34,500 of many, of many authors too / 60,000.
+        assert_eq!(lens(calls_for(&vouchers(&|n| held(n, 1, 1)), |one| one)), [909, 191]);
+        assert_eq!(lens(calls_for(&vouchers(&payee), |one| one)), [485, 485, 130]);
+        assert_eq!(lens(calls_for(&vouchers(&|n| with_author(n + 2_000, payee(n))), |one| one)), [279, 279, 279, 263]);
+        assert!(calls_for(&[], |one: &Voucher| one).is_empty());
+        // An author that is a payee too is credited once.
+        let both = vouchers(&|n| with_author(n + 1, payee(n)));
+        assert_eq!(calls_for(&both, |one| one)[0].len(), (MAX_TX_GAS as usize - 22_500) / 37_500);
+    }
+
+    #[test]
+    fn l11_who_credits_an_author_brings_what_that_costs_too() {
+        let fee = |base| Wait::BelowItsGas { fee: Amount::from_u64(base) };
+        let alone = |value| with_author(1, held(1, value, 1));
+        assert_eq!(waits(&of(&[alone(37_500)])), fee(37_500));
+        assert_eq!(waits(&of(&[alone(15_000)])), fee(15_000));
+        let rich = held(3, 900_000, 1_000);
+        let claim = only(of(&[alone(37_501), rich]));
+        assert_eq!((claim.gas, claim.entries.len()), (45_000 + 37_500 + 12_000, 2));
+        // Two share it.
+        let two = |value| [alone(value), with_author(1, held(2, value, 1)), rich];
+        assert_eq!(only(of(&two(26_251))).entries.len(), 3);
+        let short = of(&two(26_250));
+        assert_eq!((short.claims[0].entries.len(), short.waiting.len()), (1, 2));
+        assert!(short.waiting.iter().all(|entry| entry.reason == fee(37_500)));
+        // One that waits for its own gas pays for no other's author.
+        let poor = of(&[alone(37_000), with_author(1, held(2, 15_000, 1)), rich]);
+        assert_eq!((poor.claims[0].entries.len(), poor.waiting.len()), (1, 2));
+        // Another author's row helps nobody.
+        let others = of(&[alone(30_000), with_author(2, held(2, 900_000, 1))]);
+        assert_eq!((others.claims[0].entries.len(), others.waiting.len()), (1, 1));
+        // A settlement credits the author in each of its rows.
+        let mut settles = quorum(1_000_000, 2);
+        settles.lane = Royalty::new(Address::repeat_byte(1), 1).unwrap().lane(0);
+        assert_eq!(only(plan(NOW, &[], &[settles], &CALM, &POLICY)).gas, 34_000 + 22_500 + 2 * 21_000);
+        // A lane that no vault opens credits nobody.
+        let mut word = [0; 32];
+        word[20] = 0xff;
+        let mut none = held(1, 12_001, 1);
+        none.signed.voucher.lane = Lane::from_word(B256::new(word));
+        assert_eq!(only(of(&[none, rich])).gas, 45_000 + 2 * 12_000);
     }
 
     #[test]
@@ -836,14 +1028,16 @@ mod tests {
 
     prop_compose! {
         fn any_held()(
-            payer in 0..6_u16, payee in 8..10_u8, lane in 0..2_u16, cumulative in edges(), claimed in edges(),
+            payer in 0..6_u16, payee in 8..10_u8, lane in 0..2_u16, author in 0..3_u8, cumulative in edges(),
+            claimed in edges(),
             epoch in 1..3_u32, expires in select(vec![0, 1, 99, 100, 101, 399, 400, 401, 10_000]),
             job_over in any::<bool>(), heard in select(vec![None, Some(0), Some(49), Some(50), Some(51)]),
             sign in any::<u8>(),
         ) -> HeldVoucher {
             let mut one = held(payer, cumulative, expires);
             one.signed.voucher.payee = Address::repeat_byte(payee);
-            one.signed.voucher.lane = Royalty::NONE.lane(lane);
+            let author = Address::repeat_byte(author);
+            one.signed.voucher.lane = Royalty::new(author, if author.is_zero() { 0 } else { 1 }).unwrap().lane(lane);
             one.signed.voucher.epoch = epoch;
             one.signed.signature = Signature::from_bytes([sign; 64]);
             one.channel.claimed = Amount::from_u64(claimed % 10_000_001);
@@ -897,7 +1091,7 @@ mod tests {
                     Why::Worth => prop_assert!(share <= of_value(1_000) && claim.value >= POLICY.min_value),
                 }
                 if let Call::Claim(rows) = &claim.call {
-                    prop_assert!(rows.len() <= MAX_ROWS && rows.len() == claim.entries.len());
+                    prop_assert!(crate::ops::claim_records(rows).len() <= 120_000 && rows.len() == claim.entries.len());
                     prop_assert!(rows.iter().all(|row| row.voucher.payee == claim.payee));
                     prop_assert!(claim.entries.iter().all(|entry| entry.value > price(ROW_GAS)));
                 }
@@ -925,7 +1119,8 @@ mod tests {
             let margin = POLICY.before_expiry_margin_secs * (4 + level) / 4;
             for entry in found.waiting.iter().filter(|entry| entry.order.is_none()) {
                 let expiry = states[&entry.place].expiry;
-                prop_assert!(NOW.plus_secs(margin) < expiry || entry.value <= price(CLAIM_GAS + ROW_GAS));
+                let royalty = royalty_of(entry.place.lane).map_or(0, |_| ROYALTY_GAS + ACCOUNT_GAS);
+                prop_assert!(NOW.plus_secs(margin) < expiry || entry.value <= price(CLAIM_GAS + ROW_GAS + royalty));
             }
             // The order they are held in does not matter, nor does holding one twice.
             let again: Vec<HeldVoucher> = vouchers.iter().rev().chain(&vouchers).copied().collect();

@@ -183,7 +183,14 @@ pub struct LaneEarmarks {
     pub amounts: Vec<(Address, Amount)>,
 }
 
-/// Opens channels of `key`, or tops them up.
+/// The most earmarks of one [`open`]: each writes a slot anew, on a lane of its own, within the gas of a transaction.
+pub const OPEN_ROWS: usize = 600;
+
+/// The most channels of one [`release`]: with a consent each it is as long as pools take, and within the gas of a
+/// transaction.
+pub const RELEASE_ROWS: usize = 500;
+
+/// Opens channels of `key`, or tops them up: [`OPEN_ROWS`] of them at most.
 ///
 /// # Safety of funds
 /// What is earmarked comes back at the expiry, or when its payee agrees.
@@ -201,7 +208,7 @@ pub fn open(vault_at: Address, key: Address, expiry: Timestamp, lanes: &[LaneEar
 }
 
 /// Takes back what channels of `key` on one lane have left: each payee with its
-/// signed consent, or with none after the expiry.
+/// signed consent, or with none after the expiry; [`RELEASE_ROWS`] of them at most.
 #[must_use]
 pub fn release(
     vault_at: Address,

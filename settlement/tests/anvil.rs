@@ -15,7 +15,7 @@ use symbolon_settlement::{
     AccountState, ChainConfig, ChainError, ChainView, ContractError, Depth, EventFilter, GasPrice, HeldVoucher, Intent,
     IntentKind, TxConfig, TxError, TxManager, VaultView,
     anvil::{self, Anvil, AnvilConfig, AnvilError},
-    claims::{ClaimPolicy, Congestion, Market, plan},
+    claims::{ClaimPolicy, Congestion, Market, calls_for, plan},
     deploy::{DeployError, Deployment, deploy},
     ops::{self, LaneEarmarks, QuorumRow, SignedVoucher, tag},
 };
@@ -645,4 +645,105 @@ async fn sym_05_the_vault_hashes_what_it_checks_as_this_library_does() {
     assert_eq!(hashed.0, voucher.digest(&domain));
     let separator = world.view.call(at, &vault::DOMAIN_SEPARATORCall {}, &head).await.unwrap();
     assert_eq!(separator, domain.eip712().hash_struct());
+}
+
+/// Gas a row is what the vault asks for at most, and so a call that is cut by it goes through: whoever is credited.
+#[tokio::test]
+async fn l11_calls_are_cut_so_that_the_vault_takes_them_whoever_is_credited() {
+    const ROWS: u16 = 1_000;
+    let world = World::new().await;
+    let (tx, at, payer) = (world.tx(0), world.deployment, world.key(0));
+    world.fund(0, 4_000_000).await;
+    let head = world.view.head().await.unwrap();
+    let expiry = Timestamp(head.timestamp + 86_400);
+    let account = |what: u8, index: u16| Address::left_padding_from(&[what, (index >> 8) as u8, index as u8]);
+    let channels: Vec<(Address, Lane)> = (0..ROWS)
+        .map(|index| (account(1, index), Royalty::new(account(2, index), 500).unwrap().lane(LANE)))
+        .chain(
+            (0..ROWS).map(|index| (world.key(1).address(), Royalty::new(account(3, index), 500).unwrap().lane(LANE))),
+        )
+        .collect();
+    for (round, some) in channels.chunks(400).enumerate() {
+        let lanes: Vec<_> = some
+            .iter()
+            .map(|(payee, lane)| LaneEarmarks { lane: *lane, amounts: vec![(*payee, amount(1_000))] })
+            .collect();
+        let open = ops::open(at.vault, payer.address(), expiry, &lanes, tag(&[b"open", &round.to_be_bytes()]));
+        soon(tx.run(open)).await.unwrap();
+    }
+    let rows: Vec<SignedVoucher> = channels
+        .iter()
+        .map(|(payee, lane)| {
+            let voucher = Voucher { payee: *payee, lane: *lane, cumulative: amount(1_000), epoch: 0 };
+            SignedVoucher { voucher, signature: payer.sign(&voucher.digest(&world.vault.domain())) }
+        })
+        .collect();
+    let (strangers, own) = rows.split_at(usize::from(ROWS));
+
+    // Uncut they are too much, and nothing of them goes through.
+    let whole = soon(tx.run(ops::claim_for(at.vault, strangers, tag(&[b"whole"])))).await.unwrap_err();
+    assert!(matches!(whole, TxError::OverGasCap { .. }), "{whole}");
+    let calls = calls_for(strangers, |row| &row.voucher);
+    assert_eq!(calls.iter().map(|call| call.len()).sum::<usize>(), strangers.len());
+    for (round, call) in calls.into_iter().enumerate() {
+        let claim = ops::claim_for(at.vault, call, tag(&[b"strangers", &round.to_be_bytes()]));
+        soon(tx.run(claim)).await.unwrap();
+    }
+    let head = world.view.head().await.unwrap();
+    let balance = async |account| world.vault.account(account, &head).await.unwrap().balance;
+    assert_eq!((balance(account(1, ROWS - 1)).await, balance(account(2, ROWS - 1)).await), (amount(950), amount(50)));
+
+    // A payee's own, as its plan has them: no call takes more gas than it says.
+    let mut held = Vec::with_capacity(own.len());
+    for signed in own {
+        let channel =
+            world.vault.channel(payer.address(), signed.voucher.payee, signed.voucher.lane, &head).await.unwrap();
+        held.push(HeldVoucher { payer: payer.address(), signed: *signed, channel, job_over: true, heard_at: None });
+    }
+    let market =
+        Market { gas: GasPrice { wei_per_gas: 0, base_per_ether: Amount::ZERO }, congestion: Congestion::default() };
+    let claims = plan(Timestamp(head.timestamp), &held, &[], &market, &ClaimPolicy::default()).claims;
+    let payee = world.tx(1);
+    for (round, claim) in claims.iter().enumerate() {
+        let intent = ops::claim(at.vault, claim.vouchers(), None, tag(&[b"own", &round.to_be_bytes()]));
+        let used = soon(payee.run(intent)).await.unwrap().gas_used;
+        assert!(used <= claim.gas && used * 10 > claim.gas * 8, "{used} gas used, {} planned", claim.gas);
+    }
+    let head = world.view.head().await.unwrap();
+    let credited = world.vault.account(payee.sender(), &head).await.unwrap().balance;
+    assert_eq!(credited, amount(950 * u64::from(ROWS)));
+}
+
+#[tokio::test]
+async fn as_many_earmarks_and_releases_as_one_transaction_is_said_to_take() {
+    let world = World::new().await;
+    let (tx, at, payer) = (world.tx(0), world.deployment, world.key(0));
+    world.fund(0, 1_000_000).await;
+    let head = world.view.head().await.unwrap();
+    let expiry = Timestamp(head.timestamp + 86_400);
+    let keys: Vec<Key> = (0..ops::OPEN_ROWS as u64)
+        .map(|index| Key::from_bytes(&B256::left_padding_from(&(index + 1).to_be_bytes())).unwrap())
+        .collect();
+    let lanes: Vec<_> = keys
+        .iter()
+        .enumerate()
+        .map(|(index, key)| LaneEarmarks {
+            lane: Royalty::NONE.lane(u16::from(index == 0)),
+            amounts: vec![(key.address(), amount(1_000))],
+        })
+        .collect();
+    soon(tx.run(ops::open(at.vault, payer.address(), expiry, &lanes, B256::ZERO))).await.unwrap();
+    let consents: Vec<_> = keys[1..=ops::RELEASE_ROWS]
+        .iter()
+        .map(|key| {
+            let release = Release { payer: payer.address(), lane: Royalty::NONE.lane(0), epoch: 0 };
+            (key.address(), Some(key.sign(&release.digest(&world.vault.domain()))))
+        })
+        .collect();
+    let release = ops::release(at.vault, payer.address(), Royalty::NONE.lane(0), &consents, B256::ZERO);
+    assert!(release.data.len() < 128 * 1024, "{} bytes", release.data.len());
+    soon(tx.run(release)).await.unwrap();
+    let released = amount(1_000 * ops::RELEASE_ROWS as u64);
+    let kept = amount(1_000_000 - 1_000 * ops::OPEN_ROWS as u64);
+    assert_eq!(world.account(payer.address()).await.balance, kept.checked_add(released).unwrap());
 }

@@ -15,6 +15,7 @@ use symbolon_primitives::{
 use symbolon_settlement::{
     ChainView, Intent, IntentKind, TxConfig, TxManager, VaultView,
     anvil::{self, Anvil, AnvilConfig},
+    claims::calls_for,
     deploy::{Deployment, deploy},
     ops::{self, LaneEarmarks, QuorumRow, SignedVoucher, tag},
 };
@@ -439,10 +440,8 @@ pub(crate) async fn settle_thousand() -> Result<Vec<(&'static str, u64)>> {
             SignedVoucher { voucher, signature: payer.sign(&voucher.digest(&domain)) }
         })
         .collect();
-    // As many as the budget of a row lets through.
-    let most = usize::try_from((GAS_CAP - 100_000) / 12_000)?;
     let (mut transactions, mut gas) = (0, 0);
-    for rows in rows.chunks(most) {
+    for rows in calls_for(&rows, |row| &row.voucher) {
         let claim = ops::claim_for(world.at.vault, rows, world.once());
         let used = world.send(&owner, claim).await?;
         ensure!(used <= GAS_CAP, "{used} gas in one transaction, the cap is {GAS_CAP}");

@@ -376,7 +376,8 @@ async fn release(
         total = total.checked_add(left).map_err(|e| Failure::input(e.to_string()))?;
         lanes.entry(lane).or_default().push((payee, None));
     }
-    for (lane, rows) in &lanes {
+    let batches = lanes.iter().flat_map(|(lane, rows)| rows.chunks(ops::RELEASE_ROWS).map(move |rows| (lane, rows)));
+    for (lane, rows) in batches {
         let tag = ops::tag(&[b"release expired", &rand::random::<[u8; 32]>()]);
         txs.run(ops::release(vault.address(), me, *lane, rows, tag)).await.map_err(|e| tx_failure(&e))?;
     }

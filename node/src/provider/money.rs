@@ -13,7 +13,10 @@ use crate::{
     watch,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 use symbolon_channel::{
     ChannelTerms, Effect, Effects, Order, Payee, PayeeInput, Reason, Rejected, Remedy, SignedVoucher, Standing, View,
 };
@@ -201,6 +204,7 @@ struct Found {
     settled: Vec<OrderDigest>,
     next: u64,
     newest: Header,
+    wei_per_gas: u128,
 }
 
 /// A transaction that has ended.
@@ -491,14 +495,19 @@ impl Provider {
             self.chain.claimed.clear();
         }
         let urgent = self.chain.urgent;
-        let held: Vec<HeldVoucher> =
+        let mut held: Vec<HeldVoucher> =
             self.channels.values().filter_map(|record| record.held(urgent)).filter(|held| self.is_news(held)).collect();
+        // Channels expire by the chain's time, whatever this machine's clock says; silence is counted by this clock.
+        let on_chain = time.max(self.chain.blocks.time());
+        for heard in held.iter_mut().filter_map(|held| held.heard_at.as_mut()) {
+            *heard = heard.plus_secs(on_chain.secs_since(time));
+        }
         let market = Market {
             gas: GasPrice { wei_per_gas: self.chain.wei_per_gas, base_per_ether: self.config.base_per_ether },
             congestion: self.chain.blocks.congestion(self.context.waiting()),
         };
         // Orders are settled by quorum when their machine says so.
-        let Some(claim) = plan(time, &held, &[], &market, &self.config.claims).claims.into_iter().next() else {
+        let Some(claim) = plan(on_chain, &held, &[], &market, &self.config.claims).claims.into_iter().next() else {
             self.chain.urgent = false;
             return;
         };
@@ -671,7 +680,7 @@ impl Provider {
             }
         }
         self.chain.next_view += 1;
-        self.chain.wei_per_gas = found.newest.base_fee;
+        self.chain.wei_per_gas = found.wei_per_gas;
         self.chain.blocks.note(found.newest);
         self.chain.next = found.next.max(self.chain.next);
         Ok(())
@@ -771,20 +780,17 @@ async fn look(context: &Context, channels: &[ChannelRecord], from: u64) -> Resul
             Depth::Blocks(_) => Some(record.depth),
             Depth::Finalized => None,
         };
-        let anchor = match anchors.get(&name) {
-            Some(anchor) => *anchor,
-            None => {
-                let anchor = chain.anchor(depth).await?;
-                anchors.insert(name, anchor);
-                anchor
-            }
+        let anchor = match anchors.entry(name) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(unknown) => *unknown.insert(chain.anchor(depth).await?),
         };
         let (payer, lane) = record.id();
         let state = context.vault.channel(payer, me, lane, &anchor).await?;
         views.push(((payer, lane), view_of(state, anchor.number)));
     }
     let deep = chain.anchor(Depth::Blocks(context.timing.depth.into())).await?;
-    let mut found = Found { views, settled: Vec::new(), next: from, newest: deep };
+    let wei_per_gas = chain.wei_per_gas(&deep).await;
+    let mut found = Found { views, settled: Vec::new(), next: from, newest: deep, wei_per_gas };
     if from <= deep.number {
         let page = context.vault.events(&EventFilter::settlements(), from, deep.number).await?;
         found.settled.extend(page.events.iter().filter_map(|found| settled_for(&found.event, me)));

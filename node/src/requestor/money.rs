@@ -486,8 +486,10 @@ impl Requestor {
         Ok(true)
     }
 
-    /// Earmarks amounts in one transaction and waits for its depth in the background.
-    fn open(&mut self, amounts: Vec<((Address, u16), Amount)>) -> Result<(), JobError> {
+    /// Earmarks amounts in one transaction, as many as it takes, and waits for its depth in the background. What it does
+    /// not take is topped up once there is work for it.
+    fn open(&mut self, mut amounts: Vec<((Address, u16), Amount)>) -> Result<(), JobError> {
+        amounts.truncate(ops::OPEN_ROWS);
         let royalty = self.spec.terms.royalty;
         let mut lanes: BTreeMap<u16, Vec<(Address, Amount)>> = BTreeMap::new();
         let mut sum = Amount::ZERO;
@@ -645,7 +647,8 @@ pub(super) async fn release_all(
     let mut released = Amount::ZERO;
     let key = context.key.address();
     let mut handles = Vec::with_capacity(lanes.len());
-    for (lane, rows) in &lanes {
+    let batches = lanes.iter().flat_map(|(lane, rows)| rows.chunks(ops::RELEASE_ROWS).map(move |rows| (lane, rows)));
+    for (lane, rows) in batches {
         let head = context.vault.chain().head().await?;
         for (payee, _) in rows {
             let state = context.vault.channel(key, *payee, *lane, &head).await?;
