@@ -168,6 +168,23 @@ async fn e2e_l2_a_restored_requestor_signs_nothing_where_it_may_have_signed_befo
         // Never again in an epoch in which the folder that is gone promised something.
         assert!(!before.is_empty() && before.keys().all(|place| !after.contains_key(place)), "{before:?} {after:?}");
     }
+    claims_by_the_chains_time(&market).await;
+}
+
+/// Providers claim before channels expire by the chain's time, whatever their own clock says.
+async fn claims_by_the_chains_time(market: &Market) {
+    let counts = |event| market.providers.iter().map(|provider| provider.count(event)).collect::<Vec<_>>();
+    let (vouchered, claimed) = (counts("vouchered"), counts("claimed"));
+    let mut job = market.job("second", 600, &["--subtasks", "6"]);
+    until("a voucher", || counts("vouchered") > vouchered);
+    job.kill();
+    let paid: Vec<usize> =
+        (0..vouchered.len()).filter(|index| counts("vouchered")[*index] > vouchered[*index]).collect();
+    assert!(!paid.is_empty() && counts("claimed") == claimed, "nobody claims so little so soon");
+    // Channels of an hour are about to expire; the clocks of the providers stay behind.
+    rpc_proxy::call(&market.rpc(), "evm_increaseTime", serde_json::json!([3_570])).await.unwrap();
+    rpc_proxy::call(&market.rpc(), "evm_mine", serde_json::json!([])).await.unwrap();
+    until("their claims", || paid.iter().all(|index| counts("claimed")[*index] > claimed[*index]));
 }
 
 /// What a provider would claim, does not, and claims by hand.
