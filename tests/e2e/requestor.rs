@@ -63,6 +63,43 @@ async fn e2e_n6_a_requestor_signs_nothing_while_its_endpoints_cannot_tell_the_ch
     assert!(!signed(&market, "requestor").is_empty());
 }
 
+/// Seconds of an outage: a few, or what `SYMBOLON_OUTAGE` says.
+fn outage() -> Duration {
+    let secs = std::env::var("SYMBOLON_OUTAGE").map_or(10, |secs| secs.parse().expect("a number of seconds"));
+    Duration::from_secs(secs)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_n4_l11_a_provider_whose_endpoint_was_down_claims_once_it_is_back() {
+    let mut market = Market::new();
+    market.requestor("requestor", &key(0x27));
+    let proxy = RpcProxy::start(&market.rpc()).await.unwrap();
+    market.providers[0].stop();
+    let behind = ["provider", "run", "--rate", "0.05", "--claim-at", "1000", "--rpc", &proxy.url()];
+    market.providers[0] = Telling::start(market.command(&provider_name(0), &behind));
+    market.providers[0].wait_after("provider_ready", 0);
+    let mut job = market.job("requestor", 600, &["--subtasks", "6"]);
+    market.providers[0].wait_after("vouchered", 0);
+    job.kill();
+    assert_eq!(market.providers[0].count("claimed"), 0);
+    // Its endpoint takes nothing more just as it shows that the channels of an hour are about to expire, and is gone then.
+    rpc_proxy::call(&market.rpc(), "evm_increaseTime", serde_json::json!([3_570])).await.unwrap();
+    proxy.inject(Rule::always(Fault::Error(-32_005, "slow down")).on("eth_sendRawTransaction"));
+    rpc_proxy::call(&market.rpc(), "evm_mine", serde_json::json!([])).await.unwrap();
+    until("a claim that does not get out", || proxy.fired().contains_key("error"));
+    proxy.set_listening(false);
+    tokio::time::sleep(outage()).await;
+    assert_eq!(market.providers[0].count("claimed"), 0);
+    proxy.heal();
+    proxy.set_listening(true);
+    // It pauses no longer than it was down, and then all of it is there.
+    let end = std::time::Instant::now() + 2 * outage() + Duration::from_secs(30);
+    while market.providers[0].count("claimed") == 0 {
+        assert!(std::time::Instant::now() < end, "no claim after {:?}: {:#?}", outage(), market.providers[0].said());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn e2e_l8_a_job_that_cannot_be_taken_up_is_left_for_the_next_run() {
     let market = Market::new();

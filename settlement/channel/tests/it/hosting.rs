@@ -2,7 +2,7 @@
 
 use crate::desk::{Desk, EXPIRY, MARGIN, Rng, amount};
 use symbolon_channel::{Effect, Hosting, Open, PayeeInput, PayerInput, Reason, SignedVoucher, View};
-use symbolon_primitives::{Amount, Timestamp};
+use symbolon_primitives::{Amount, OrderDigest, Timestamp};
 
 fn period_in(effects: &[Effect]) -> Option<(u32, SignedVoucher)> {
     effects.iter().find_map(|effect| match effect {
@@ -72,6 +72,17 @@ fn l8_an_older_voucher_of_its_own_lowers_nothing_in_a_payer() {
         assert_eq!(desk.payer, before);
     }
     assert_eq!(desk.payer.promised(), amount(14));
+}
+
+#[test]
+fn l3_a_kept_voucher_is_said_again_once_it_is_known_what_it_pays() {
+    let mut desk = Desk::open(100);
+    let (kept, order) = (desk.voucher(amount(7), 0), OrderDigest::from_bytes([5; 32]));
+    desk.payer.catch_up(&kept, None);
+    assert_eq!((desk.payer.promised(), desk.pay(PayerInput::Resume, 0).unwrap()), (amount(7), vec![]));
+    desk.payer.catch_up(&kept, Some(order));
+    let again = Effect::SendVoucher { order, signed: kept };
+    assert_eq!((desk.payer.promised(), desk.pay(PayerInput::Resume, 0).unwrap()), (amount(7), vec![again]));
 }
 
 #[test]
