@@ -463,27 +463,28 @@ pub fn calls_for<T>(rows: &[T], voucher: impl Fn(&T) -> &Voucher) -> Vec<&[T]> {
 /// together more than that costs too. The others wait.
 fn worth_their_gas(rows: &[Row], market: &Market, plan: &mut Plan) -> Vec<Row> {
     let fee = |row: &Row| market.gas.fee_up(row.gas());
-    let mut gains: BTreeMap<Address, Amount> = BTreeMap::new();
-    for row in rows {
-        if let Some(author) = row.author() {
-            let gain = gains.entry(author).or_default();
-            *gain = gain.checked_add(row.value.saturating_sub(fee(row))).unwrap_or(Amount::MAX);
-        }
+    let mut of_authors: BTreeMap<Address, (Amount, u64)> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.value > fee(row)) {
+        let Some(author) = row.author() else { continue };
+        let (value, gas) = of_authors.entry(author).or_insert((Amount::ZERO, ACCOUNT_GAS));
+        *value = value.checked_add(row.value).unwrap_or(Amount::MAX);
+        *gas = gas.saturating_add(row.gas());
     }
-    let account = market.gas.fee_up(ACCOUNT_GAS);
-    let gain = |row: &Row| row.author().and_then(|author| gains.get(&author).copied());
+    let pays_author = |row: &Row| {
+        let sums = row.author().and_then(|author| of_authors.get(&author));
+        sums.is_none_or(|(value, gas)| *value > market.gas.fee_up(*gas))
+    };
     let mut worth = Vec::with_capacity(rows.len());
     for row in rows {
-        let reason = match gain(row) {
-            _ if row.value.is_zero() => Wait::NothingToCollect,
-            _ if row.value <= fee(row) => Wait::BelowItsGas { fee: fee(row) },
-            Some(gain) if gain <= account => {
-                Wait::BelowItsGas { fee: market.gas.fee_up(row.gas().saturating_add(ACCOUNT_GAS)) }
-            }
-            _ => {
-                worth.push(*row);
-                continue;
-            }
+        let reason = if row.value.is_zero() {
+            Wait::NothingToCollect
+        } else if row.value <= fee(row) {
+            Wait::BelowItsGas { fee: fee(row) }
+        } else if !pays_author(row) {
+            Wait::BelowItsGas { fee: market.gas.fee_up(row.gas().saturating_add(ACCOUNT_GAS)) }
+        } else {
+            worth.push(*row);
+            continue;
         };
         plan.waiting.push(Entry { place: row.held.place(), order: None, value: row.value, reason });
     }
@@ -928,6 +929,9 @@ mod tests {
         // One that waits for its own gas pays for no other's author.
         let poor = of(&[alone(37_000), with_author(1, held(2, 15_000, 1)), rich]);
         assert_eq!((poor.claims[0].entries.len(), poor.waiting.len()), (1, 2));
+        // Fees are rounded up once.
+        let cheap = Market { gas: GasPrice { wei_per_gas: 1, ..GAS }, ..CALM };
+        assert_eq!(only(plan(NOW, &[alone(2)], &[], &cheap, &POLICY)).fee.get(), 1);
         // Another author's row helps nobody.
         let others = of(&[alone(30_000), with_author(2, held(2, 900_000, 1))]);
         assert_eq!((others.claims[0].entries.len(), others.waiting.len()), (1, 1));
