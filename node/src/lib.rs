@@ -49,7 +49,7 @@ pub use outbox::Outbox;
 pub use overrule::{Halt, StaysHalted};
 pub use peer::{CallError, FetchError, Peer, PeerError};
 pub use policy::{ProviderTerms, RequestorTerms, TermsRefused, Timing, UNSTAKE_SECS};
-pub use provider::{Fault, Provider, ProviderConfig};
+pub use provider::{CLOCK_SLACK_SECS, Fault, Provider, ProviderConfig};
 pub use requestor::{
     DrawRules, JobError, JobId, JobSpec, Requestor, UnfinishedJob, UnitOutput, UnitSpec, batches, forget_job, grouping,
     unfinished_jobs,

@@ -1,8 +1,10 @@
 //! `symbolon doctor`: names what is wrong, or soon will be, and the command that mends it.
 
+mod endpoints;
+
 use super::{
     channel::not_mined,
-    ledger::{age, until},
+    ledger::{span, until},
 };
 use crate::{
     args::{Global, NetworkArgs},
@@ -14,13 +16,9 @@ use crate::{
 use std::{fs::OpenOptions, io::Write, path::Path};
 use symbolon_node::{Finder, FoundChannel, KnownChannel, Role, engine, known_channels, now};
 use symbolon_primitives::{Address, Amount, Signer, Timestamp, U256};
-use symbolon_settlement::{Header, JournalledTx, VaultView, claims};
+use symbolon_settlement::{ChannelState, Header, JournalledTx, VaultView, claims};
 use symbolon_store::Look;
 
-/// A head older than this is no head.
-const STALE_SECS: u64 = 120;
-/// How far clocks may be apart: every deadline has more room than that.
-const SKEW_SECS: u64 = 15;
 /// A transaction that waits longer is stuck.
 const STUCK_SECS: u64 = 600;
 /// Claims that the gas should last for.
@@ -91,7 +89,7 @@ pub(crate) async fn run(args: &NetworkArgs, global: &Global) -> Result<(), Failu
         }
     };
     match NetworkFile::read(args) {
-        Ok(network) => look_at_network(&mut found, &network, global, key).await,
+        Ok(network) => look_at_network(&mut found, &network, args, global, key).await,
         Err(failure) => found.failed("network", failure),
     }
     report(&found.0, global.json)
@@ -190,21 +188,40 @@ fn stored(
     }
 }
 
-async fn look_at_network(found: &mut Findings, network: &NetworkFile, global: &Global, key: Option<Address>) {
+async fn look_at_network(
+    found: &mut Findings,
+    network: &NetworkFile,
+    args: &NetworkArgs,
+    global: &Global,
+    key: Option<Address>,
+) {
+    let asked = endpoints::ask(found, network, args).await;
+    if asked.is_hopeless() {
+        return;
+    }
     let vault = match network.connect().await {
         Ok(vault) => vault,
-        Err(failure) => return found.failed("endpoint", failure),
+        Err(failure) => {
+            found.failed("endpoint", failure);
+            // What the chain says of this folder's money is worth knowing by one endpoint's word too.
+            match network.connect_to_collect().await {
+                Ok((vault, _)) => vault,
+                Err(_) => return,
+            }
+        }
     };
     let head = match vault.chain().head().await {
         Ok(head) => head,
         Err(error) => return found.failed("endpoint", crate::network::chain_failure(error)),
     };
-    clock(found, &head);
+    endpoints::clock(found, vault.chain(), &head, &asked).await;
+    // The chain judges every deadline by its own time.
+    let time = now().max(Timestamp(head.timestamp));
     let mut stored = stored(found, global, &vault, network.deployed_at, key);
     if let Some(stored) = &mut stored {
-        stuck(found, &not_mined(&vault, std::mem::take(&mut stored.waiting)).await);
+        stuck(found, &not_mined(&vault, std::mem::take(&mut stored.waiting)).await, time);
         for known in &stored.channels {
-            channel(found, &vault, &head, known).await;
+            channel(found, &vault, &head, known, time).await;
         }
     }
     if let Some(key) = key {
@@ -218,31 +235,10 @@ async fn look_at_network(found: &mut Findings, network: &NetworkFile, global: &G
             stake(found, &vault, &head, key).await;
         }
     }
+    asked.compared(found, vault.chain());
 }
 
-fn clock(found: &mut Findings, head: &Header) {
-    let (here, there) = (now(), Timestamp(head.timestamp));
-    let ahead = there.secs_since(here);
-    let age = here.secs_since(there);
-    if ahead > SKEW_SECS {
-        found.wrong(
-            "clock",
-            format!("the newest block is {ahead} s in the future: this machine's clock is behind"),
-            "set the clock, for example with timedatectl set-ntp true",
-        );
-    } else if age > STALE_SECS {
-        found.wrong(
-            "endpoint",
-            format!("the newest block, {}, is {age} s old: the endpoint is stale, or this clock ahead", head.number),
-            "name another endpoint with --rpc, and compare this machine's clock",
-        );
-    } else {
-        found.fine("endpoint", format!("right chain and vault, block {} of {age} s ago", head.number));
-    }
-}
-
-fn stuck(found: &mut Findings, waiting: &[JournalledTx]) {
-    let time = now();
+fn stuck(found: &mut Findings, waiting: &[JournalledTx], time: Timestamp) {
     let is_old = |tx: &&JournalledTx| time.secs_since(tx.since) > STUCK_SECS;
     if let Some(oldest) = waiting.iter().filter(|tx| tx.sent).find(is_old) {
         let count = waiting.iter().filter(|tx| tx.sent).filter(is_old).count();
@@ -252,7 +248,7 @@ fn stuck(found: &mut Findings, waiting: &[JournalledTx]) {
                 "{count} wait for more than {} min, the oldest a {} for {}",
                 STUCK_SECS / 60,
                 oldest.kind,
-                age(oldest.since)
+                span(time.secs_since(oldest.since))
             ),
             "symbolon tx ls shows them; a running node raises the fee up to its caps (--max-gas-price, --max-tx-fee, \
              --max-day-fee); without one: symbolon tx push, or symbolon tx cancel ID",
@@ -296,13 +292,11 @@ async fn unknown(found: &mut Findings, mut finder: Finder, head: &Header) {
     }
 }
 
-async fn channel(found: &mut Findings, vault: &VaultView, head: &Header, known: &KnownChannel) {
+async fn channel(found: &mut Findings, vault: &VaultView, head: &Header, known: &KnownChannel, time: Timestamp) {
     let state = match vault.channel(known.payer, known.payee, known.lane, head).await {
         Ok(state) => state,
         Err(error) => return found.failed("channel", crate::network::chain_failure(error)),
     };
-    let left = state.allocated.saturating_sub(state.claimed);
-    let over = state.expiry.0 <= head.timestamp;
     if let Some(conflict) = known.halted {
         let other = if known.role == Role::Payee { known.payer } else { known.payee };
         found.wrong(
@@ -312,27 +306,69 @@ async fn channel(found: &mut Findings, vault: &VaultView, head: &Header, known: 
         );
     }
     match known.role {
-        Role::Payer if over && !left.is_zero() && known.open_order.is_none() => found.soon(
+        Role::Payer => payers_earmark(found, known, &state, time),
+        Role::Payee => payees_earmark(found, known, &state, time),
+    }
+}
+
+/// Nothing is lost to a payer when its earmark expires: it gets the rest back then, and has to ask for it. With an order
+/// open it should pay first, for its word's sake and because only then outputs are served.
+fn payers_earmark(found: &mut Findings, known: &KnownChannel, state: &ChannelState, time: Timestamp) {
+    let left = state.allocated.saturating_sub(state.claimed);
+    if left.is_zero() || state.expiry.0.saturating_sub(known.margin_secs) > time.0 {
+        return;
+    }
+    let says = format!("{} tokens set aside for {}", tokens(left.get()), known.payee);
+    let when = match state.expiry.secs_since(time) {
+        0 => "can come back".to_owned(),
+        left => format!("can come back in {}, as far as they are not claimed", span(left)),
+    };
+    match known.open_order {
+        None => found.soon("channel", format!("{says} {when}"), "symbolon channel release, once they can"),
+        Some(_) => found.soon(
             "channel",
-            format!("{} tokens set aside for {} can come back", tokens(left.get()), known.payee),
-            "symbolon channel release",
+            format!("{says} {when}, and an order is open"),
+            "symbolon job resume goes on with its job and pays; what is left: symbolon channel release, once it can",
         ),
-        Role::Payer => {}
-        Role::Payee => {
-            let claimable = known.claimable(&state);
-            if claimable.is_zero() {
-                return;
-            }
-            let says = format!("{} tokens of {} are not claimed", tokens(claimable.get()), known.payer);
-            let margin = Timestamp(state.expiry.0.saturating_sub(known.margin_secs));
-            let mend = "symbolon provider run claims them, symbolon channel claim at once, symbolon watchtower run while it is off";
-            if over {
-                found.wrong("channel", format!("{says}, and the payer may release them now"), mend);
-            } else if margin <= now() {
-                found.wrong("channel", format!("{says}, and expire in {}", until(state.expiry)), mend);
-            } else if Timestamp(margin.0.saturating_sub(known.margin_secs)) <= now() {
-                found.soon("channel", format!("{says}, and expire in {}", until(state.expiry)), mend);
-            }
+    }
+}
+
+/// What a payee has not claimed by the expiry, and what it worked and got no voucher for, the payer may release.
+fn payees_earmark(found: &mut Findings, known: &KnownChannel, state: &ChannelState, time: Timestamp) {
+    let claimable = known.claimable(state);
+    let reach = state.allocated.saturating_sub(state.claimed).saturating_sub(claimable);
+    // In an epoch that is over nothing is to be had any more.
+    let unpaid = if state.epoch == known.seen.epoch { known.exposure.min(reach) } else { Amount::ZERO };
+    let margin = Timestamp(state.expiry.0.saturating_sub(known.margin_secs));
+    let near = Timestamp(margin.0.saturating_sub(known.margin_secs));
+    if near > time {
+        return;
+    }
+    let when = match state.expiry.secs_since(time) {
+        0 => "and the payer may release them now".to_owned(),
+        left => format!("and its earmark expires in {}", span(left)),
+    };
+    let told = [
+        (
+            claimable,
+            format!("{} tokens of {} are not claimed, {when}", tokens(claimable.get()), known.payer),
+            "symbolon provider run claims them, symbolon channel claim at once, symbolon watchtower run while it is off",
+        ),
+        (
+            unpaid,
+            format!("{} tokens of work for {} have no voucher, {when}", tokens(unpaid.get()), known.payer),
+            "symbolon provider run gets its voucher or settles it by its quorum; symbolon channel claim settles at once \
+             what a quorum has signed",
+        ),
+    ];
+    for (amount, says, mend) in told {
+        if amount.is_zero() {
+            continue;
+        }
+        if margin <= time {
+            found.wrong("channel", says, mend);
+        } else {
+            found.soon("channel", says, mend);
         }
     }
 }

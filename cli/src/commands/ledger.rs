@@ -133,7 +133,8 @@ pub(crate) fn age(at: Timestamp) -> String {
     span(now().secs_since(at))
 }
 
-fn span(secs: u64) -> String {
+/// So many seconds, as people say it.
+pub(crate) fn span(secs: u64) -> String {
     match secs {
         0..=119 => format!("{secs} s"),
         120..=7199 => format!("{} min", secs / 60),

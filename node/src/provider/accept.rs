@@ -325,8 +325,8 @@ fn keeps_to(signed: &SignedOrder, terms: &Agreement, time: Timestamp, settling_s
     }
 }
 
-/// How far two honest clocks may differ.
-const CLOCK_SLACK_SECS: u64 = 5;
+/// How far two honest clocks may differ, in seconds: an order whose deadlines are further off is refused.
+pub const CLOCK_SLACK_SECS: u64 = 5;
 
 async fn prepare(
     context: &Arc<Context>,

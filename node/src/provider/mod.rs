@@ -19,6 +19,7 @@ use crate::{
     snapshot,
 };
 use accept::Accepted;
+pub use accept::CLOCK_SLACK_SECS;
 pub(crate) use market::agreed_payers;
 use market::{AgreementRecord, OwnOffer};
 pub(crate) use money::ChannelRecord;
