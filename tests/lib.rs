@@ -37,8 +37,8 @@ pub fn symbolon() -> Result<PathBuf> {
 /// When the command was not built.
 pub fn command(args: &[&str]) -> Result<Command> {
     let mut command = Command::new(symbolon()?);
-    for variable in ["SYMBOLON_DATA", "SYMBOLON_NETWORK", "SYMBOLON_RPC", "SYMBOLON_PASSWORD_FILE", "SYMBOLON_LOG"] {
-        command.env_remove(variable);
+    for variable in ["DATA", "NETWORK", "RPC", "PASSWORD_FILE", "LOG", "ETHER_PRICE"] {
+        command.env_remove(format!("SYMBOLON_{variable}"));
     }
     command.env("SYMBOLON_ROOT", root()).args(args).stdin(Stdio::null());
     Ok(command)

@@ -59,6 +59,14 @@ pub(crate) struct FeeArgs {
     pub(crate) max_day_fee: Option<u128>,
 }
 
+/// What gas is weighed with.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct PriceArgs {
+    /// What one ether is worth in tokens, to tell whether exposure limits are above the gas of settling
+    #[arg(long, value_name = "TOKENS", env = "SYMBOLON_ETHER_PRICE", default_value = "0", value_parser = crate::output::parse_tokens)]
+    pub(crate) ether_price: Amount,
+}
+
 /// When a claim is worth its gas.
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "When to claim")]
@@ -67,7 +75,7 @@ pub(crate) struct ClaimArgs {
     #[arg(long, value_name = "RATIO", default_value = "5%", value_parser = crate::output::parse_ratio)]
     pub(crate) max_fee_ratio: u16,
     /// What one ether is worth in tokens, for weighing claims against their gas
-    #[arg(long, value_name = "TOKENS", default_value = "0", value_parser = crate::output::parse_tokens)]
+    #[arg(long, value_name = "TOKENS", env = "SYMBOLON_ETHER_PRICE", default_value = "0", value_parser = crate::output::parse_tokens)]
     pub(crate) ether_price: Amount,
 }
 
@@ -137,6 +145,8 @@ pub(crate) enum Command {
     Exposure {
         #[command(flatten)]
         network: NetworkArgs,
+        #[command(flatten)]
+        price: PriceArgs,
     },
     /// What this provider earned, by payer: paid, on its way, at risk, and what gas cost
     Earnings {
@@ -156,6 +166,8 @@ pub(crate) enum Command {
     Doctor {
         #[command(flatten)]
         network: NetworkArgs,
+        #[command(flatten)]
+        price: PriceArgs,
     },
     /// Collect for payees that are away: claim packages are submitted before their deadline
     #[command(
@@ -422,6 +434,8 @@ pub(crate) enum ChannelCommand {
         /// Only this lane
         #[arg(long)]
         lane: Option<u16>,
+        #[command(flatten)]
+        price: PriceArgs,
     },
     /// Take back what expired channels of this key have left, also of those that this data folder does not know
     Release {

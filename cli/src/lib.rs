@@ -84,10 +84,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Vault { network, command } => commands::vault::run(&network, command, &global).await,
             Command::Tx { network, command } => commands::tx::run(&network, command, &global).await,
             Command::Channel { network, command } => commands::ledger::channel(&network, command, &global).await,
-            Command::Exposure { network } => commands::ledger::exposure(&network, &global).await,
+            Command::Exposure { network, price } => commands::ledger::exposure(&network, price, &global).await,
             Command::Earnings { network } => commands::ledger::earnings(&network, &global).await,
             Command::Watchtower { command } => commands::watchtower::run(&command, &global).await,
-            Command::Doctor { network } => commands::doctor::run(&network, &global).await,
+            Command::Doctor { network, price } => commands::doctor::run(&network, price, &global).await,
             Command::Demo(args) => commands::demo::run(&args, &global).await,
             Command::Exec(_)
             | Command::Inspect { .. }

@@ -1,6 +1,11 @@
 //! What a data folder knows of channels, for commands that only look.
 
-use crate::{context::NodeError, provider::ChannelRecord, requestor::PayerRecord, snapshot};
+use crate::{
+    context::NodeError,
+    provider::{ChannelRecord, exposure_limits},
+    requestor::PayerRecord,
+    snapshot,
+};
 use serde::Serialize;
 use std::{fmt, path::Path};
 use symbolon_channel::Conflict;
@@ -37,6 +42,8 @@ pub struct KnownChannel {
     pub earned: Amount,
     /// Payee: worked, or may have, ahead of its money (SYM-25). Payer: the most the open order may still cost.
     pub exposure: Amount,
+    /// Payee: the most exposure to this payer key that its newest agreement allows, if one is in force.
+    pub limit: Option<Amount>,
     /// The order that is open.
     pub open_order: Option<OrderDigest>,
     /// How long before the expiry the payee stops relying on the channel.
@@ -124,6 +131,7 @@ pub fn known_channels(view: &View<'_>, domain: &Domain) -> Result<Vec<KnownChann
             seen: state_of(payer.view()),
             voucher: payer.promised(),
             earned: payer.owed(),
+            limit: None,
             exposure: if payer.open_order().is_some() { left.saturating_sub(payer.room()) } else { Amount::ZERO },
             open_order: payer.open_order(),
             margin_secs: payer.terms().margin_secs,
@@ -131,6 +139,7 @@ pub fn known_channels(view: &View<'_>, domain: &Domain) -> Result<Vec<KnownChann
         };
         (payer.terms().domain, known)
     });
+    let limits = exposure_limits(view, domain)?;
     let paid = snapshot::all_in::<ChannelRecord>(view)?.into_iter().map(|record| {
         let payee = &record.payee;
         let known = KnownChannel {
@@ -142,6 +151,7 @@ pub fn known_channels(view: &View<'_>, domain: &Domain) -> Result<Vec<KnownChann
             voucher: payee.best().map_or(Amount::ZERO, |best| best.voucher.cumulative),
             earned: payee.earned(),
             exposure: payee.exposure(),
+            limit: limits.get(&payee.terms().payer).copied(),
             open_order: payee.open_order(),
             margin_secs: payee.terms().margin_secs,
             halted: payee.halted(),

@@ -2,10 +2,7 @@
 
 use crate::market::{Market, Telling, party_of, provider_name, until};
 use serde_json::{Value, json};
-use std::{
-    collections::BTreeSet,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 use symbolon_primitives::{Address, Amount, Key, Lane, Signer, Timestamp, Voucher};
 use symbolon_store::{Direction, StoreHandle, VoucherKey, VoucherRow, Write};
 use symbolon_tests::{
@@ -100,7 +97,7 @@ async fn newest(market: &Market) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn e2e_l11_n6_n11_the_doctor_names_each_trouble_and_the_command_that_mends_it() {
+async fn e2e_sym_25_l11_n6_n11_the_doctor_names_each_trouble_and_the_command_that_mends_it() {
     let mut market = Market::new();
     let key = Key::from_bytes(&[0x41; 32]).unwrap();
     party_of(&market.folder("party"), &key);
@@ -221,6 +218,8 @@ async fn earmarks(market: &mut Market) {
     is_fine(&examined(market, "requestor", &[]), "channel");
     is_fine(&examined(market, &provider, &[]), "channel");
 
+    limits(market, &provider, channel["payer"].as_str().unwrap()).await;
+
     let expiry = channel["expiry"].as_u64().unwrap();
     set_time(market, expiry - 100).await;
     const UNPAID: &str = "have no voucher, and its earmark expires in";
@@ -232,6 +231,7 @@ async fn earmarks(market: &mut Market) {
     names(&found, ("soon", "channel", "as far as they are not claimed, and an order is open"), "symbolon job resume");
 
     // Part of it is promised: that has to be claimed, and is.
+    set_time(market, expiry - 50).await;
     promise(market, &key, &channel, &provider).await;
     const UNCLAIMED: &str = "are not claimed, and its earmark expires in";
     names(&examined(market, &provider, &[]), ("wrong", "channel", UNCLAIMED), "symbolon channel claim");
@@ -240,15 +240,49 @@ async fn earmarks(market: &mut Market) {
     let found = examined(market, &provider, &[]);
     assert!(!found.iter().any(|finding| is(finding, "wrong", "channel", "are not claimed")), "{found:#?}");
 
-    set_time(market, expiry + 10).await;
+    set_time(market, expiry + 120).await;
     let found = examined(market, &provider, &[]);
     names(&found, ("wrong", "channel", "and the payer may release them now"), "symbolon provider run");
     names(&examined(market, "requestor", &[]), ("soon", "channel", "can come back"), "symbolon channel release");
     ensure_ok(&market.run("requestor", &["channel", "release"])).unwrap();
     is_fine(&examined(market, "requestor", &[]), "channel");
     is_fine(&examined(market, &provider, &[]), "channel");
-    let levels: BTreeSet<String> = found.iter().map(|finding| finding["level"].to_string()).collect();
-    assert!(levels.len() > 1, "not all of it is wrong: {levels:?}");
+}
+
+/// What one claim costs is said beside the limit, and whether it is more, wherever a provider looks (SYM-25).
+async fn limits(market: &Market, provider: &str, payer: &str) {
+    call(market, "anvil_setNextBlockBaseFeePerGas", json!(["0x3b9aca00"])).await;
+    call(market, "evm_mine", json!([])).await;
+    let below = |args: &[&str], price: &[&str]| {
+        let shown = market.ask(provider, &[args, price].concat());
+        let with = shown.iter().find(|line| !line["limit"].is_null()).unwrap_or_else(|| panic!("no limit: {shown:#?}"));
+        assert_eq!(with["limit"], "60000000000000000000");
+        assert_ne!(with["claim_gas_wei"], "0");
+        assert_eq!(with["claim_gas_cost"].is_null(), price.is_empty());
+        with["limit_below_gas"].clone()
+    };
+    let words = |args: &[&str], price: &[&str]| {
+        let told = market.command(provider, &[args, price].concat());
+        let mut plain = symbolon_tests::command(&[]).unwrap();
+        plain.args(told.get_args().filter(|word| *word != "--json")).env("SYMBOLON_NETWORK", market.devnet.network());
+        let told = plain.output().unwrap();
+        [told.stdout, told.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat()
+    };
+    const SAID: &str = "the exposure limit, 60 tokens, is below";
+    const DEAR: &[&str] = &["--ether-price", "1000000000"];
+    const CHEAP: &[&str] = &["--ether-price", "0.001"];
+    for args in [&["exposure"][..], &["channel", "show", payer]] {
+        assert_eq!(below(args, DEAR), true);
+        assert_eq!(below(args, CHEAP), false);
+        assert_eq!(below(args, &[]), Value::Null);
+        assert!(words(args, DEAR).contains(SAID), "{}", words(args, DEAR));
+        assert!(!words(args, CHEAP).contains(SAID));
+        assert!(words(args, &[]).contains("is told with --ether-price"));
+    }
+    let mend = "symbolon provider run --exposure";
+    names(&examined(market, provider, DEAR), ("soon", "exposure", SAID), mend);
+    is_fine(&examined(market, provider, CHEAP), "exposure");
+    is_fine(&examined(market, provider, &[]), "exposure");
 }
 
 /// Keeps a voucher that the payer signed for a little of the channel, as its node would.

@@ -4,16 +4,16 @@ mod endpoints;
 
 use super::{
     channel::not_mined,
-    ledger::{span, until},
+    ledger::{ClaimCost, span, until},
 };
 use crate::{
-    args::{Global, NetworkArgs},
+    args::{Global, NetworkArgs, PriceArgs},
     fail::Failure,
     keys,
     network::NetworkFile,
     output::{json, line, note, tokens},
 };
-use std::{fs::OpenOptions, io::Write, path::Path};
+use std::{collections::BTreeMap, fs::OpenOptions, io::Write, path::Path};
 use symbolon_node::{Finder, FoundChannel, KnownChannel, Role, engine, known_channels, now};
 use symbolon_primitives::{Address, Amount, Signer, Timestamp, U256};
 use symbolon_settlement::{ChannelState, Header, JournalledTx, VaultView, claims};
@@ -74,7 +74,7 @@ impl Findings {
 }
 
 /// Runs `symbolon doctor`.
-pub(crate) async fn run(args: &NetworkArgs, global: &Global) -> Result<(), Failure> {
+pub(crate) async fn run(args: &NetworkArgs, price: PriceArgs, global: &Global) -> Result<(), Failure> {
     let mut found = Findings::default();
     match engine() {
         Ok(_) => found.fine("executor", "this machine gives the profile's numbers"),
@@ -89,7 +89,7 @@ pub(crate) async fn run(args: &NetworkArgs, global: &Global) -> Result<(), Failu
         }
     };
     match NetworkFile::read(args) {
-        Ok(network) => look_at_network(&mut found, &network, args, global, key).await,
+        Ok(network) => look_at_network(&mut found, &network, (args, price), global, key).await,
         Err(failure) => found.failed("network", failure),
     }
     report(&found.0, global.json)
@@ -191,7 +191,7 @@ fn stored(
 async fn look_at_network(
     found: &mut Findings,
     network: &NetworkFile,
-    args: &NetworkArgs,
+    (args, price): (&NetworkArgs, PriceArgs),
     global: &Global,
     key: Option<Address>,
 ) {
@@ -223,6 +223,7 @@ async fn look_at_network(
         for known in &stored.channels {
             channel(found, &vault, &head, known, time).await;
         }
+        limits(found, &stored.channels, ClaimCost::at(&head, price));
     }
     if let Some(key) = key {
         let in_folder = stored.as_mut().and_then(|stored| stored.finder.take());
@@ -311,8 +312,8 @@ async fn channel(found: &mut Findings, vault: &VaultView, head: &Header, known: 
     }
 }
 
-/// Nothing is lost to a payer when its earmark expires: it gets the rest back then, and has to ask for it. With an order
-/// open it should pay first, for its word's sake and because only then outputs are served.
+/// Nothing is lost to a payer when its earmark expires: it gets the rest back then, and has to ask for it. With an
+/// order open it pays first: before that no outputs are served.
 fn payers_earmark(found: &mut Findings, known: &KnownChannel, state: &ChannelState, time: Timestamp) {
     let left = state.allocated.saturating_sub(state.claimed);
     if left.is_zero() || state.expiry.0.saturating_sub(known.margin_secs) > time.0 {
@@ -352,13 +353,14 @@ fn payees_earmark(found: &mut Findings, known: &KnownChannel, state: &ChannelSta
         (
             claimable,
             format!("{} tokens of {} are not claimed, {when}", tokens(claimable.get()), known.payer),
-            "symbolon provider run claims them, symbolon channel claim at once, symbolon watchtower run while it is off",
+            "symbolon provider run claims them, symbolon channel claim at once, symbolon watchtower run while it is \
+             off",
         ),
         (
             unpaid,
             format!("{} tokens of work for {} have no voucher, {when}", tokens(unpaid.get()), known.payer),
-            "symbolon provider run gets its voucher or settles it by its quorum; symbolon channel claim settles at once \
-             what a quorum has signed",
+            "symbolon provider run gets its voucher or settles it by its quorum; symbolon channel claim settles at \
+             once what a quorum has signed",
         ),
     ];
     for (amount, says, mend) in told {
@@ -371,6 +373,28 @@ fn payees_earmark(found: &mut Findings, known: &KnownChannel, state: &ChannelSta
             found.soon("channel", says, mend);
         }
     }
+}
+
+/// Whether the exposure limits of this payee are above what going after them costs (SYM-25).
+fn limits(found: &mut Findings, channels: &[KnownChannel], cost: ClaimCost) {
+    let limits: BTreeMap<Address, Amount> =
+        channels.iter().filter_map(|known| Some((known.payer, known.limit?))).collect();
+    let before = found.0.len();
+    for (payer, limit) in &limits {
+        if let Some(warning) = cost.warning(*limit) {
+            let mend = "symbolon provider run --exposure TOKENS, for agreements from then on";
+            found.soon("exposure", format!("with {payer} {warning}"), mend);
+        }
+    }
+    if limits.is_empty() || found.0.len() > before {
+        return;
+    }
+    let says = if cost.is_weighed() {
+        "limits are above the gas of one claim"
+    } else {
+        "limits are not weighed against gas: --ether-price says what an ether is worth"
+    };
+    found.fine("exposure", says);
 }
 
 async fn gas(found: &mut Findings, vault: &VaultView, head: &Header, key: Address) {

@@ -2,7 +2,7 @@
 //! paid and at risk, and what happens next. Looks only, also while a node runs.
 
 use crate::{
-    args::{ChannelCommand, Global, NetworkArgs},
+    args::{ChannelCommand, Global, NetworkArgs, PriceArgs},
     fail::{Failure, Hint},
     network::{NetworkFile, chain_failure, node_failure, store_failure},
     output::{gauge, json, line, note, tokens},
@@ -10,7 +10,7 @@ use crate::{
 use std::collections::BTreeMap;
 use symbolon_node::{KnownChannel, MemberEntry, NextStep, OrderEntry, Role, known_channels, known_orders, now};
 use symbolon_primitives::{Address, Amount, Timestamp};
-use symbolon_settlement::{ChannelState, Header, Instrument, Payment, VaultView};
+use symbolon_settlement::{ChannelState, GasPrice, Header, Instrument, Payment, VaultView, claims};
 use symbolon_store::{GasTotal, Look};
 
 /// Runs `symbolon channel`.
@@ -22,9 +22,10 @@ pub(crate) async fn channel(args: &NetworkArgs, command: ChannelCommand, global:
             list(&ledger, global.json);
             Ok(())
         }
-        ChannelCommand::Show { address, lane } => {
+        ChannelCommand::Show { address, lane, price } => {
             let ledger = Ledger::read(&network, global).await?;
-            show(&ledger, network.deployed_at, address, lane, global.json).await
+            let cost = ClaimCost::at(&ledger.head, price);
+            show(&ledger, cost, network.deployed_at, (address, lane), global.json).await
         }
         other => super::channel::run(&network, other, global).await,
     }
@@ -66,6 +67,67 @@ impl Ledger {
             let member = order.members.iter().find(|m| m.provider == known.payee && m.lane == known.lane)?;
             Some((order, member))
         })
+    }
+}
+
+/// What collecting from one channel costs now: a claim of one voucher. An exposure limit below it is not worth having:
+/// what a silent requestor owes at most does not pay for going after it (SYM-25).
+#[derive(Clone, Copy)]
+pub(crate) struct ClaimCost {
+    /// In wei.
+    wei: u128,
+    /// In base units of the token, where it was said what an ether is worth.
+    base: Option<Amount>,
+}
+
+impl ClaimCost {
+    pub(crate) fn at(head: &Header, price: PriceArgs) -> Self {
+        let gas = claims::CLAIM_GAS.saturating_add(claims::ROW_GAS);
+        let price = GasPrice { wei_per_gas: head.base_fee, base_per_ether: price.ether_price };
+        let base = (!price.base_per_ether.is_zero()).then(|| price.fee_up(gas));
+        Self { wei: head.base_fee.saturating_mul(gas.into()), base }
+    }
+
+    /// Whether it is known in tokens.
+    pub(crate) const fn is_weighed(&self) -> bool {
+        self.base.is_some()
+    }
+
+    /// Says that a limit is below it, if it is.
+    pub(crate) fn warning(&self, limit: Amount) -> Option<String> {
+        let cost = self.base.filter(|cost| limit < *cost)?;
+        Some(format!(
+            "the exposure limit, {} tokens, is below {}, the gas of one claim now: a silent requestor is not worth going after",
+            tokens(limit.get()),
+            tokens(cost.get()),
+        ))
+    }
+
+    /// Members that say so in JSON: the limit, the cost, and which is more where that is known.
+    fn members(&self, limit: Option<Amount>) -> [(&'static str, serde_json::Value); 4] {
+        let below = limit.and_then(|limit| Some(limit < self.base?));
+        [
+            ("limit", serde_json::json!(limit)),
+            ("claim_gas_wei", self.wei.to_string().into()),
+            ("claim_gas_cost", serde_json::json!(self.base)),
+            ("limit_below_gas", serde_json::json!(below)),
+        ]
+    }
+
+    /// What is said where nobody can weigh the limits.
+    fn note_unweighed(&self, limits: impl IntoIterator<Item = Option<Amount>>) {
+        if !self.is_weighed() && limits.into_iter().flatten().next().is_some() {
+            note(&format!(
+                "one claim costs {} ether now; whether the limits are above it is told with --ether-price",
+                tokens(self.wei)
+            ));
+        }
+    }
+}
+
+fn add_members(value: &mut serde_json::Value, more: impl IntoIterator<Item = (&'static str, serde_json::Value)>) {
+    if let Some(members) = value.as_object_mut() {
+        members.extend(more.into_iter().map(|(name, value)| (name.to_owned(), value)));
     }
 }
 
@@ -167,9 +229,9 @@ fn short_hash(text: &str) -> String {
 /// One counterparty's channels, each with its orders, vouchers and transactions.
 async fn show(
     ledger: &Ledger,
+    cost: ClaimCost,
     deployed_at: u64,
-    address: Address,
-    lane: Option<u16>,
+    (address, lane): (Address, Option<u16>),
     as_json: bool,
 ) -> Result<(), Failure> {
     let wanted = |known: &KnownChannel| {
@@ -180,6 +242,9 @@ async fn show(
         return Err(Failure::input(format!("no channel with {address} in this data folder"))
             .hint("symbolon channel ls shows those there are"));
     }
+    if !as_json {
+        cost.note_unweighed(channels.iter().map(|(known, _)| known.limit));
+    }
     let mut paid: BTreeMap<Address, Vec<Payment>> = BTreeMap::new();
     for (known, state) in channels {
         if let std::collections::btree_map::Entry::Vacant(slot) = paid.entry(known.payee) {
@@ -187,7 +252,7 @@ async fn show(
             slot.insert(read.map_err(chain_failure)?);
         }
         let payments = paid.get(&known.payee).map(Vec::as_slice).unwrap_or_default();
-        show_one(ledger, known, state, payments, as_json);
+        show_one(ledger, cost, (known, state), payments, as_json);
     }
     Ok(())
 }
@@ -202,7 +267,13 @@ fn paid_in<'a>(payments: &'a [Payment], order: &OrderEntry, member: &MemberEntry
     })
 }
 
-fn show_one(ledger: &Ledger, known: &KnownChannel, state: &ChannelState, payments: &[Payment], as_json: bool) {
+fn show_one(
+    ledger: &Ledger,
+    cost: ClaimCost,
+    (known, state): (&KnownChannel, &ChannelState),
+    payments: &[Payment],
+    as_json: bool,
+) {
     let orders: Vec<_> = ledger
         .orders_of(known)
         .map(|(order, member)| (order, member, paid_in(payments, order, member).map(|payment| payment.tx)))
@@ -220,9 +291,8 @@ fn show_one(ledger: &Ledger, known: &KnownChannel, state: &ChannelState, payment
                 })
             })
             .collect();
-        if let Some(members) = value.as_object_mut() {
-            members.insert("orders".to_owned(), orders.into());
-        }
+        add_members(&mut value, [("orders", orders.into())]);
+        add_members(&mut value, cost.members(known.limit));
         return json(&value);
     }
     let amount = |amount: Amount| tokens(amount.get());
@@ -234,6 +304,12 @@ fn show_one(ledger: &Ledger, known: &KnownChannel, state: &ChannelState, payment
     line(&format!("  vouchered    {}", amount(known.voucher)));
     line(&format!("  earned       {}", amount(known.earned)));
     line(&format!("  at risk      {}", amount(known.exposure)));
+    if let Some(limit) = known.limit {
+        line(&format!("  limit        {}, over all channels of this payer", amount(limit)));
+        if let Some(warning) = cost.warning(limit) {
+            line(&format!("               {warning}"));
+        }
+    }
     line(&format!("  expires in   {}", until(state.expiry)));
     line(&format!("  next         {}", step(known.next_step(state))));
     if let Some(conflict) = known.halted {
@@ -272,6 +348,8 @@ struct Party {
     vouchered: Amount,
     claimed: Amount,
     at_risk: Amount,
+    /// The most that may be at risk, where this folder is the payee.
+    limit: Option<Amount>,
     unconfirmed: bool,
     /// How many of its channels are stopped.
     stopped: usize,
@@ -280,7 +358,7 @@ struct Party {
 }
 
 /// Runs `symbolon exposure`.
-pub(crate) async fn exposure(args: &NetworkArgs, global: &Global) -> Result<(), Failure> {
+pub(crate) async fn exposure(args: &NetworkArgs, price: PriceArgs, global: &Global) -> Result<(), Failure> {
     let network = NetworkFile::read(args)?;
     let ledger = Ledger::read(&network, global).await?;
     let mut parties: BTreeMap<(&str, Address), Party> = BTreeMap::new();
@@ -294,6 +372,7 @@ pub(crate) async fn exposure(args: &NetworkArgs, global: &Global) -> Result<(), 
         party.vouchered = add(party.vouchered, known.voucher.max(state.claimed));
         party.claimed = add(party.claimed, state.claimed);
         party.at_risk = add(party.at_risk, known.exposure);
+        party.limit = known.limit;
         party.unconfirmed |= *state != known.seen;
         party.stopped += usize::from(known.halted.is_some());
         let live = state.allocated > state.claimed;
@@ -314,33 +393,43 @@ pub(crate) async fn exposure(args: &NetworkArgs, global: &Global) -> Result<(), 
     if !global.json {
         note(&format!("{} counterparties at block {}", parties.len(), ledger.head.number));
         if !parties.is_empty() {
-            line("as     counterparty  earmarked  earned  vouchered  claimed  at risk  expires in  next");
+            line("as     counterparty  earmarked  earned  vouchered  claimed  at risk  limit  expires in  next");
         }
     }
+    let cost = ClaimCost::at(&ledger.head, price);
     for ((as_role, other), party) in &parties {
         if global.json {
-            json(&serde_json::json!({
+            let mut value = serde_json::json!({
                 "role": as_role, "counterparty": other, "channels": party.channels, "earmarked": party.earmarked,
                 "earned": party.earned, "vouchered": party.vouchered, "claimed": party.claimed,
                 "at_risk": party.at_risk, "unconfirmed": party.unconfirmed, "stopped": party.stopped,
                 "first_expiry": party.first_expiry,
                 "next": party.next.map(|(_, next)| next),
-            }));
+            });
+            add_members(&mut value, cost.members(party.limit));
+            json(&value);
             continue;
         }
         let amount = |amount: Amount| tokens(amount.get());
         line(&format!(
-            "{as_role}  {:<12}  {:>9}  {:>6}  {:>9}  {:>7}  {:>7}  {:>10}  {}{}",
+            "{as_role}  {:<12}  {:>9}  {:>6}  {:>9}  {:>7}  {:>7}  {:>5}  {:>10}  {}{}",
             short(*other),
             amount(party.earmarked),
             amount(party.earned),
             amount(party.vouchered),
             amount(party.claimed),
             amount(party.at_risk),
+            party.limit.map_or_else(|| "-".to_owned(), amount),
             party.first_expiry.map_or_else(|| "-".to_owned(), until),
             party.next.map_or_else(|| "nothing".to_owned(), |(_, next)| step(next)),
             if party.unconfirmed { " (unconfirmed)" } else { "" },
         ));
+        if let Some(warning) = party.limit.and_then(|limit| cost.warning(limit)) {
+            line(&format!("       {warning}"));
+        }
+    }
+    if !global.json {
+        cost.note_unweighed(parties.values().map(|party| party.limit));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `symbolon provider run`: rents this machine out until it is stopped.
 
 use crate::{
-    args::{FaultArg, Global, ProviderArgs},
+    args::{FaultArg, Global, PriceArgs, ProviderArgs},
     fail::{Failure, Hint},
     keys,
     network::{NetworkFile, node_failure},
@@ -61,8 +61,14 @@ pub(crate) async fn run(args: &ProviderArgs, global: &Global) -> Result<(), Fail
             FaultArg::Die => Fault::Die,
         }),
     };
-    let (events, mut heard) = Events::channel(EVENTS);
     let as_json = global.json;
+    if let Ok(head) = vault.chain().head().await {
+        let cost = super::ledger::ClaimCost::at(&head, PriceArgs { ether_price: args.claims.ether_price });
+        if let Some(message) = cost.warning(args.exposure) {
+            print(&Event::Warning { message }, as_json);
+        }
+    }
+    let (events, mut heard) = Events::channel(EVENTS);
     let printer = tokio::spawn(async move {
         while let Some(event) = heard.recv().await {
             print(&event, as_json);

@@ -10,12 +10,15 @@ use crate::{
     snapshot::{self, Snapshot},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use symbolon_market::{Proposal, ProposalInput, ProposalState, Quote, RejectReason, Side, matches};
 use symbolon_net::{PeerId, Verdict};
 use symbolon_primitives::{
-    Address, Agreement, AgreementDigest, B256, DemandDigest, Domain, OfferDigest, Signature, SignedAgreement, Signer,
-    Timestamp,
+    Address, Agreement, AgreementDigest, Amount, B256, DemandDigest, Domain, OfferDigest, Signature, SignedAgreement,
+    Signer, Timestamp,
 };
 use symbolon_store::{View, Write};
 use symbolon_wire::{
@@ -65,6 +68,22 @@ impl AgreementRecord {
 pub(crate) fn agreed_payers(view: &View<'_>) -> Result<BTreeSet<Address>, NodeError> {
     let records: Vec<AgreementRecord> = snapshot::all_in(view)?;
     Ok(records.iter().map(|record| record.signed.terms.payer).collect())
+}
+
+/// The exposure limit that the newest agreement with each payer key names (SYM-25).
+pub(crate) fn exposure_limits(view: &View<'_>, domain: &Domain) -> Result<BTreeMap<Address, Amount>, NodeError> {
+    let mut newest: BTreeMap<Address, (Timestamp, Amount)> = BTreeMap::new();
+    for record in snapshot::all_in::<AgreementRecord>(view)? {
+        // Those of other vaults are kept under other names.
+        if view.record(AgreementRecord::KIND, record.digest(domain).as_bytes())?.is_none() {
+            continue;
+        }
+        let terms = &record.signed.terms;
+        let this = (terms.valid_until, terms.exposure_limit);
+        let kept = newest.entry(terms.payer).or_insert(this);
+        *kept = this.max(*kept);
+    }
+    Ok(newest.into_iter().map(|(payer, (_, limit))| (payer, limit)).collect())
 }
 
 impl Provider {

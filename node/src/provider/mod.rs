@@ -20,8 +20,8 @@ use crate::{
 };
 use accept::Accepted;
 pub use accept::CLOCK_SLACK_SECS;
-pub(crate) use market::agreed_payers;
 use market::{AgreementRecord, OwnOffer};
+pub(crate) use market::{agreed_payers, exposure_limits};
 pub(crate) use money::ChannelRecord;
 use money::Look;
 pub(crate) use orders::OrderRecord;

@@ -131,8 +131,8 @@ fn is_off(found: &mut Findings, how: &str) {
     found.wrong(
         "clock",
         format!(
-            "this machine's clock is {how}; {CLOCK_SLACK_SECS} s between the clocks of an order's members are allowed \
-             for, beyond it orders are refused and answers come too late; claims are safe while it is less than the margin \
+            "this machine's clock is {how}; up to {CLOCK_SLACK_SECS} s between the members of an order are allowed for, \
+             beyond it orders are refused and answers come too late; claims are safe while it is less than the margin \
              before an expiry"
         ),
         "set the clock, for example: timedatectl set-ntp true",
