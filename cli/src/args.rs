@@ -104,7 +104,7 @@ pub(crate) enum Command {
         after_help = "Example:\n  symbolon flite --subtasks 6 --budget 5 story.txt story.wav\n\nA run that was cut off goes on when the same command is given again, or with `symbolon job resume`:\nwhat was paid is fetched and not paid again. --budget, --bid and the timeouts may be other ones then."
     )]
     Flite(FliteArgs),
-    /// Jobs that were cut off before their end
+    /// Jobs: what became of each, and going on with one that was cut off
     #[command(
         after_help = "A job is cut off when its command is stopped, fails after work went out, or dies. The same command,\ngiven in the same folder, goes on with it; so does `symbolon job resume`. Work is given out anew only\nif its order came to nothing; results that are paid are fetched, and a part that is here is kept."
     )]
@@ -407,7 +407,19 @@ pub(crate) enum VaultCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum JobCommand {
     /// Every unfinished job of this data folder, with the command that goes on with it
-    Ls,
+    Ls {
+        /// Those that are over as well
+        #[arg(long)]
+        all: bool,
+    },
+    /// One job, also one that is over: for each order the agreements, commits, result, vouchers and transactions
+    #[command(
+        after_help = "A transaction is looked for on the chain; without one the ledger is shown as far as this folder knows it.\n`symbolon receipt export ORDER` shows one of the orders to others."
+    )]
+    Show {
+        /// Which, as symbolon job ls --all names it; the newest when absent
+        job: Option<symbolon_node::JobId>,
+    },
     /// Go on with the unfinished job, in the folder it was begun in
     Resume,
     /// Forget an unfinished job, so that another one can begin

@@ -51,8 +51,8 @@ pub use peer::{CallError, FetchError, Peer, PeerError};
 pub use policy::{ProviderTerms, RequestorTerms, TermsRefused, Timing, UNSTAKE_SECS};
 pub use provider::{CLOCK_SLACK_SECS, Fault, Provider, ProviderConfig};
 pub use requestor::{
-    DrawRules, JobError, JobId, JobSpec, Requestor, UnfinishedJob, UnitOutput, UnitSpec, batches, forget_job, grouping,
-    unfinished_jobs,
+    DrawRules, JobEntry, JobError, JobId, JobOrder, JobSpec, JobState, Requestor, UnfinishedJob, UnitOutput, UnitSpec,
+    batches, forget_job, grouping, known_jobs, unfinished_jobs,
 };
 pub use symbolon_channel::{Conflict, Reason as ChannelReason};
 pub use symbolon_market::Candidate;

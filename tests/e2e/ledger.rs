@@ -57,6 +57,58 @@ fn sum(lines: &[Value], member: &str) -> u128 {
     lines.iter().map(|line| base_units(&line[member]).unwrap()).sum()
 }
 
+/// The job is over, and everything of it is still told: agreement, order, commits, result, vouchers, transactions.
+fn one_job(kept: &Kept) {
+    assert!(kept.ask("requestor", &["job", "ls"]).is_empty(), "it is not unfinished");
+    let jobs = kept.ask("requestor", &["job", "ls", "--all"]);
+    let [listed] = jobs.as_slice() else { panic!("{jobs:?}") };
+    assert_eq!((&listed["state"], &listed["parts"], &listed["done"]), (&"done".into(), &4.into(), &4.into()));
+    let shown = kept.ask("requestor", &["job", "show"]);
+    assert_eq!(shown, kept.ask("requestor", &["job", "show", listed["id"].as_str().unwrap()]));
+    let job = &shown[0];
+    assert_eq!((&job["id"], &job["state"], &job["chain_asked"]), (&listed["id"], &"done".into(), &true.into()));
+    assert_eq!(job["command"][0], "flite");
+    let orders = job["orders"].as_array().unwrap();
+    assert_eq!(orders.len() as u64, listed["orders"].as_u64().unwrap());
+    let payer = kept.ask("requestor", &["channel", "ls"])[0]["payer"].as_str().unwrap().to_owned();
+    let (mut parts, mut cost) = (std::collections::BTreeSet::new(), 0);
+    for order in orders.iter().filter(|order| order["state"] == "paid") {
+        parts.extend(order["parts"].as_array().unwrap().iter().map(|part| part.as_u64().unwrap()));
+        let word = |value: &Value| value.as_str().is_some_and(|text| text.len() == 66 && text.starts_with("0x"));
+        assert!(word(&order["order"]) && word(&order["results_root"]), "{order}");
+        let members = order["members"].as_array().unwrap();
+        assert_eq!(members.len(), 3);
+        let agreed: Vec<&Value> = members.iter().filter(|member| member["stands"] == "agreed").collect();
+        assert!(agreed.len() >= 2, "{order}");
+        for member in agreed {
+            assert!(["agreement", "commit", "transaction"].iter().all(|name| word(&member[name])), "{member}");
+            assert!(base_units(&member["voucher"]).unwrap() >= base_units(&member["total"]).unwrap());
+            cost += base_units(&member["price"]).unwrap();
+            // The payee's folder tells the same of it.
+            let of_payee = |name: &&str| {
+                let theirs = kept.ask(name, &["channel", "ls"]);
+                theirs.iter().any(|channel| channel["payee"] == member["provider"])
+            };
+            let name = ["provider-1", "provider-2", "provider-3"].iter().find(of_payee).unwrap();
+            let theirs = kept.ask(name, &["channel", "show", &payer]);
+            let mut theirs = theirs.iter().flat_map(|channel| channel["orders"].as_array().unwrap());
+            let same = theirs.find(|theirs| theirs["order"] == order["order"]).unwrap();
+            assert_eq!(same["agreement"][0], member["agreement"]);
+            assert_eq!((&same["price"], &same["transaction"]), (&member["price"], &member["transaction"]));
+        }
+    }
+    assert_eq!(parts.into_iter().collect::<Vec<u64>>(), [0, 1, 2, 3]);
+    assert_eq!(base_units(&job["cost"]).unwrap(), cost);
+    // Without a chain it is told all the same, and said.
+    let blind = kept.run("requestor", &["job", "--rpc", "http://127.0.0.1:9", "show"]);
+    let told: Value = serde_json::from_str(&ensure_ok(&blind).unwrap()).unwrap();
+    assert_eq!((&told["chain_asked"], &told["cost"]), (&false.into(), &job["cost"]));
+    assert!(String::from_utf8_lossy(&blind.stderr).contains("transactions are not looked for"));
+    let none = format!("0x{}", "00".repeat(32));
+    ensure_refused(&kept.run("requestor", &["job", "show", &none]), 3, "no such job").unwrap();
+    ensure_refused(&kept.run("provider-1", &["job", "show"]), 3, "no such job").unwrap();
+}
+
 #[test]
 fn e2e_l12_the_ledger_of_both_sides_says_the_same_from_agreement_to_transaction() {
     let kept = Kept::new();
@@ -107,6 +159,7 @@ fn e2e_l12_the_ledger_of_both_sides_says_the_same_from_agreement_to_transaction(
         }
     }
     assert!(paid >= 2, "{paid}");
+    one_job(&kept);
     let stranger = "0x00000000000000000000000000000000000000aa";
     ensure_refused(&kept.run("requestor", &["channel", "show", stranger]), 3, "no channel with").unwrap();
 

@@ -7,8 +7,8 @@ use crate::{
     network::{NetworkFile, chain_failure, node_failure, store_failure},
     output::{gauge, json, line, note, tokens},
 };
-use std::collections::BTreeMap;
-use symbolon_node::{KnownChannel, MemberEntry, NextStep, OrderEntry, Role, known_channels, known_orders, now};
+use std::collections::{BTreeMap, btree_map::Entry};
+use symbolon_node::{KnownChannel, MemberEntry, NextStep, OrderEntry, Role, Stands, known_channels, known_orders, now};
 use symbolon_primitives::{Address, Amount, Timestamp};
 use symbolon_settlement::{ChannelState, GasPrice, Header, Instrument, Payment, VaultView, claims};
 use symbolon_store::{GasTotal, Look};
@@ -97,7 +97,8 @@ impl ClaimCost {
     pub(crate) fn warning(&self, limit: Amount) -> Option<String> {
         let cost = self.base.filter(|cost| limit < *cost)?;
         Some(format!(
-            "the exposure limit, {} tokens, is below {}, the gas of one claim now: a silent requestor is not worth going after",
+            "the exposure limit, {} tokens, is below {}, the gas of one claim now: a silent requestor is not worth \
+             going after",
             tokens(limit.get()),
             tokens(cost.get()),
         ))
@@ -245,16 +246,44 @@ async fn show(
     if !as_json {
         cost.note_unweighed(channels.iter().map(|(known, _)| known.limit));
     }
-    let mut paid: BTreeMap<Address, Vec<Payment>> = BTreeMap::new();
+    let mut paid = Paid::new(&ledger.vault, deployed_at, ledger.head.number);
     for (known, state) in channels {
-        if let std::collections::btree_map::Entry::Vacant(slot) = paid.entry(known.payee) {
-            let read = ledger.vault.payments_to(known.payee, deployed_at, ledger.head.number).await;
-            slot.insert(read.map_err(chain_failure)?);
-        }
-        let payments = paid.get(&known.payee).map(Vec::as_slice).unwrap_or_default();
-        show_one(ledger, cost, (known, state), payments, as_json);
+        show_one(ledger, cost, (known, state), paid.to(known.payee).await?, as_json);
     }
     Ok(())
+}
+
+/// What the chain paid, read once for each payee.
+pub(crate) struct Paid<'a> {
+    vault: &'a VaultView,
+    from: u64,
+    to: u64,
+    by_payee: BTreeMap<Address, Vec<Payment>>,
+}
+
+impl<'a> Paid<'a> {
+    /// Of the blocks `from` to `to`.
+    pub(crate) const fn new(vault: &'a VaultView, from: u64, to: u64) -> Self {
+        Self { vault, from, to, by_payee: BTreeMap::new() }
+    }
+
+    async fn to(&mut self, payee: Address) -> Result<&[Payment], Failure> {
+        Ok(match self.by_payee.entry(payee) {
+            Entry::Occupied(slot) => slot.into_mut(),
+            Entry::Vacant(slot) => {
+                slot.insert(self.vault.payments_to(payee, self.from, self.to).await.map_err(chain_failure)?)
+            }
+        })
+    }
+
+    /// What first paid a member for an order.
+    pub(crate) async fn by(&mut self, order: &OrderEntry, member: &MemberEntry) -> Result<Option<Payment>, Failure> {
+        // Nothing is to be paid to the others.
+        if member.stands != Stands::Agreed {
+            return Ok(None);
+        }
+        Ok(paid_in(self.to(member.provider).await?, order, member).copied())
+    }
 }
 
 /// The transaction that first paid an order: its quorum's settlement, or a voucher that covers it.

@@ -10,6 +10,7 @@ use super::{JobError, JobSpec, Partner, Requestor, plan::batches};
 use crate::{
     context::{Context, NodeError, now},
     event::Event,
+    ledger::OrderEntry,
     requestor::RunningOrder,
     snapshot::{self, Snapshot},
 };
@@ -21,7 +22,8 @@ use std::{
     sync::Arc,
 };
 use symbolon_primitives::{
-    Address, Amount, B256, ContentRef, Domain, OrderDigest, Royalty, Signer, Timestamp, Workunit, keccak256,
+    Address, Amount, B256, ContentRef, Domain, OrderDigest, ResultsRoot, Royalty, Seal, Signer, Timestamp, Workunit,
+    keccak256,
 };
 use symbolon_quorum::VerdictInput;
 use symbolon_store::{StoreHandle, TxState, View, Write};
@@ -117,6 +119,21 @@ impl Snapshot for JobRecord {
     const KIND: &'static str = "job";
 }
 
+/// What is kept of a job that is over, for its ledger.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct EndedJob {
+    id: JobId,
+    domain: Domain,
+    command: Vec<String>,
+    begun_at: Timestamp,
+    ended_at: Timestamp,
+    parts: u64,
+}
+
+impl Snapshot for EndedJob {
+    const KIND: &'static str = "ended-job";
+}
+
 impl JobRecord {
     pub(super) fn new(context: &Context, spec: &JobSpec, module: ContentRef, units: &[Workunit]) -> Self {
         Self {
@@ -190,6 +207,14 @@ impl JobRecord {
     pub(super) fn forget(&self) -> Write {
         Write::delete(Self::KIND, self.id.0.to_vec())
     }
+
+    fn ended(&self) -> Result<Write, NodeError> {
+        let Self { id, command, begun_at, identity, .. } = self;
+        let Identity { domain, parts, .. } = *identity;
+        let (command, ended_at) = (command.clone(), now());
+        let ended = EndedJob { id: *id, domain, command, begun_at: *begun_at, ended_at, parts };
+        snapshot::put(id.0.as_slice(), &ended)
+    }
 }
 
 /// An unfinished job of a data folder, for people.
@@ -244,18 +269,127 @@ pub fn unfinished_jobs(view: &View<'_>, domain: &Domain) -> Result<Vec<Unfinishe
     Ok(jobs)
 }
 
+/// How far a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Begun, and its owner does not have everything yet.
+    Unfinished,
+    /// Its owner has the outputs.
+    Done,
+    /// Its owner wanted no more of it.
+    GivenUp,
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Unfinished => "unfinished",
+            Self::Done => "done",
+            Self::GivenUp => "given up",
+        })
+    }
+}
+
+/// An order of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct JobOrder {
+    /// The job's parts it is about, from 0.
+    pub parts: Vec<usize>,
+    /// How often these parts were given out before.
+    pub attempt: u32,
+    /// What a quorum came to, if one did.
+    pub results_root: Option<ResultsRoot>,
+    /// Whether its outputs are in this node's own content.
+    pub fetched: bool,
+    /// The seal of each member's Commit, in the order of the members, where one is held.
+    pub commits: Vec<Option<Seal>>,
+    /// The order, whose agreements are in the order of its members.
+    pub order: OrderEntry,
+}
+
+/// A job of a data folder with its orders, whether or not it is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct JobEntry {
+    /// Its name.
+    pub id: JobId,
+    /// How far it is.
+    pub state: JobState,
+    /// The words of the command that began it.
+    pub command: Vec<String>,
+    /// When it began.
+    pub begun_at: Timestamp,
+    /// When it was over, if it is.
+    pub ended_at: Option<Timestamp>,
+    /// Its parts.
+    pub parts: u64,
+    /// Parts whose outputs were fetched.
+    pub done: u64,
+    /// Its orders, by their first part and then as they went out.
+    pub orders: Vec<JobOrder>,
+}
+
+/// The jobs of a vault that the store knows, from the oldest to the newest, those that are over among them.
+///
+/// # Errors
+/// [`NodeError`] when the store does not read.
+pub fn known_jobs(view: &View<'_>, domain: &Domain) -> Result<Vec<JobEntry>, NodeError> {
+    let entry = |id, command, begun_at, ended_at: Option<Timestamp>, parts| JobEntry {
+        id,
+        state: if ended_at.is_some() { JobState::GivenUp } else { JobState::Unfinished },
+        command,
+        begun_at,
+        ended_at,
+        parts,
+        done: 0,
+        orders: Vec::new(),
+    };
+    let open = snapshot::all_in::<JobRecord>(view)?.into_iter().filter(|job| job.identity.domain == *domain);
+    let open = open.map(|job| entry(job.id, job.command, job.begun_at, None, job.identity.parts));
+    let ended = snapshot::all_in::<EndedJob>(view)?.into_iter().filter(|job| job.domain == *domain);
+    let ended = ended.map(|job| entry(job.id, job.command, job.begun_at, Some(job.ended_at), job.parts));
+    let mut jobs: BTreeMap<JobId, JobEntry> = open.chain(ended).map(|job| (job.id, job)).collect();
+    let mut running = snapshot::all_in::<RunningOrder>(view)?;
+    running.sort_by_key(|running| (running.batch.first().copied(), running.age()));
+    let mut done: BTreeMap<JobId, BTreeSet<usize>> = BTreeMap::new();
+    for running in running {
+        let Some(job) = jobs.get_mut(&running.job) else { continue };
+        if running.fetched {
+            done.entry(job.id).or_default().extend(&running.batch);
+        }
+        job.orders.push(JobOrder {
+            results_root: running.verdict.canonical().map(|(root, _)| root),
+            fetched: running.fetched,
+            commits: (0..running.order().leaves.len()).map(|index| running.verdict.seal(index)).collect(),
+            order: running.entry(view, domain)?,
+            attempt: running.attempt,
+            parts: running.batch,
+        });
+    }
+    let mut jobs: Vec<JobEntry> = jobs.into_values().collect();
+    for job in &mut jobs {
+        job.done = done.get(&job.id).map_or(0, |parts| parts.len() as u64);
+        if job.ended_at.is_some() && job.done == job.parts {
+            job.state = JobState::Done;
+        }
+    }
+    jobs.sort_by_key(|job| (job.begun_at, job.id));
+    Ok(jobs)
+}
+
 /// Forgets a job: its owner has the outputs, or gives it up. Answers whether there was one.
 ///
 /// # Errors
 /// [`NodeError`] of the store.
 ///
 /// # Safety of funds
-/// Nothing of channels, orders and vouchers is forgotten. What providers earned stays theirs, and what is earmarked
-/// comes back as before; only outputs that were paid for and not fetched are not asked for any more.
+/// Nothing of channels, orders and vouchers is forgotten, and its name and command stay in the ledger ([`known_jobs`]).
+/// What providers earned stays theirs, and what is earmarked comes back as before; only outputs that were paid for and
+/// not fetched are not asked for any more.
 pub async fn forget_job(store: &StoreHandle, id: JobId) -> Result<bool, NodeError> {
     let job: Option<JobRecord> = store.read(|view| snapshot::one_in(&view, id.0.as_slice()))?;
     let Some(job) = job else { return Ok(false) };
-    store.write(vec![job.forget()]).await?;
+    store.write(vec![job.forget(), job.ended()?]).await?;
     Ok(true)
 }
 

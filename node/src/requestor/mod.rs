@@ -19,7 +19,7 @@ use crate::{
     serve::{answer, refuse},
 };
 use job::JobRecord;
-pub use job::{JobId, UnfinishedJob, forget_job, unfinished_jobs};
+pub use job::{JobEntry, JobId, JobOrder, JobState, UnfinishedJob, forget_job, known_jobs, unfinished_jobs};
 use market::Partner;
 pub(crate) use money::PayerRecord;
 pub(crate) use orders::RunningOrder;

@@ -9,7 +9,7 @@ use crate::{
     terms::{MemberSet, OrderTerms},
 };
 use serde::{Deserialize, Serialize};
-use symbolon_primitives::{Address, Leaf, Refuse, ResultsRoot, Timestamp};
+use symbolon_primitives::{Address, Leaf, Refuse, ResultsRoot, Seal, Timestamp};
 
 /// What a [`Verdict`] is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,6 +152,12 @@ impl Verdict {
     #[must_use]
     pub const fn is_undecided(&self) -> bool {
         self.undecided && self.decision.is_none()
+    }
+
+    /// The seal of a member's Commit, if one is held.
+    #[must_use]
+    pub fn seal(&self, index: usize) -> Option<Seal> {
+        self.book.commit(index).map(|commit| commit.seal)
     }
 
     /// What `settleQuorum` takes, once a quorum signed a common Result.
