@@ -2,6 +2,7 @@
 //! until it is taken, refused for good, or too late.
 //!
 //! Receivers treat repetition as nothing new, so sending once too often is safe.
+//! What leaves is a [`Durable`]: sending what is not written yet does not type-check (L3).
 
 use crate::peer::{CallError, Peer, call};
 use std::{
@@ -11,6 +12,7 @@ use std::{
 };
 use symbolon_net::Client;
 use symbolon_primitives::keccak256;
+use symbolon_store::Durable;
 use symbolon_wire::{self as wire, MAX_REQUEST, Request, Response};
 use tokio::{
     sync::{Notify, Semaphore},
@@ -51,8 +53,8 @@ impl Outbox {
     /// Sends `request` until it is answered, for `within` at most, and drops the answer. One that is under way to that
     /// peer is tried again at once and not doubled: who has something said again and again, and does not answer, gets
     /// no second place.
-    pub fn send(&self, peer: Peer, request: Request, within: Duration) {
-        let name = match wire::encode(&request, MAX_REQUEST) {
+    pub fn send(&self, peer: Peer, request: Durable<Request>, within: Duration) {
+        let name = match wire::encode(request.get(), MAX_REQUEST) {
             Ok(bytes) => keccak256(&[peer.id.to_bytes(), bytes].concat()),
             Err(error) => return tracing::error!(peer = %peer.id, %error, "a message that cannot be sent"),
         };
@@ -62,7 +64,7 @@ impl Outbox {
         };
         let outbox = self.clone();
         tokio::spawn(async move {
-            if let Err(error) = outbox.deliver_or_wake(&peer, &request, within, &wake).await {
+            if let Err(error) = outbox.deliver_or_wake(&peer, request.get(), within, &wake).await {
                 tracing::debug!(peer = %peer.id, %error, "a message was not delivered");
             }
             outbox.under_way().remove(&name);
@@ -73,8 +75,13 @@ impl Outbox {
     ///
     /// # Errors
     /// The last [`CallError`], once the time is over or the peer refuses for good.
-    pub async fn deliver(&self, peer: &Peer, request: &Request, within: Duration) -> Result<Response, CallError> {
-        self.deliver_or_wake(peer, request, within, &Notify::new()).await
+    pub async fn deliver(
+        &self,
+        peer: &Peer,
+        request: &Durable<Request>,
+        within: Duration,
+    ) -> Result<Response, CallError> {
+        self.deliver_or_wake(peer, request.get(), within, &Notify::new()).await
     }
 
     async fn deliver_or_wake(
@@ -131,12 +138,13 @@ mod tests {
         let (silent, mut hears) = Network::start(Identity::generate(), Config::default()).await.unwrap();
         let (peer, outbox) = (Peer { id: silent.peer_id(), addrs: silent.listen_addrs() }, Outbox::new(client));
         let asks = |byte| Request::GiveUp { order: OrderDigest::from_bytes([byte; 32]) };
+        let question = |byte| Durable::promises_nothing(asks(byte));
         for _ in 0..100 {
-            outbox.send(peer.clone(), asks(1), LONG);
+            outbox.send(peer.clone(), question(1), LONG);
         }
         let (first, reply) = heard(&mut hears).await;
         assert_eq!(first, asks(1));
-        outbox.send(peer.clone(), asks(2), LONG);
+        outbox.send(peer.clone(), question(2), LONG);
         let (second, _silence) = heard(&mut hears).await;
         assert_eq!(second, asks(2), "one place for each message");
         // Answered, it is over; whoever wants it said again later has it said again.
@@ -144,7 +152,7 @@ mod tests {
         while outbox.under_way().len() > 1 {
             tokio::task::yield_now().await;
         }
-        outbox.send(peer, asks(1), LONG);
+        outbox.send(peer, question(1), LONG);
         let (again, _reply) = heard(&mut hears).await;
         assert_eq!(again, asks(1));
     }

@@ -17,7 +17,7 @@ use symbolon_primitives::{
 };
 use symbolon_quorum::Settlement;
 use symbolon_settlement::ops::QuorumRow;
-use symbolon_store::View;
+use symbolon_store::{Durable, View};
 use symbolon_wire::{MAX_GOSSIP, MAX_REQUEST, MAX_RESPONSE, Request, Response};
 
 /// How long a watchtower that does not answer is asked again.
@@ -120,7 +120,8 @@ pub(crate) async fn hand_over_until_taken(
     tower: &Peer,
     package: Package,
 ) -> Result<(), HandOverError> {
-    let request = request(&context.key, &context.domain, package.clone());
+    // What others signed, and leave to hand it in: nothing that this node could be held to.
+    let request = Durable::promises_nothing(request(&context.key, &context.domain, package.clone()));
     let response = context.outbox.deliver(tower, &request, PATIENCE).await?;
     let receipt = checked_receipt(&context.domain, &package, context.key.address(), response)?;
     let id = [receipt.word.package.as_slice(), receipt.tower.as_slice()].concat();

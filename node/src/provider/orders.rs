@@ -25,7 +25,7 @@ use symbolon_primitives::{
     Timestamp, UnitResult, Workunit, receipt::Receipt, results::total_fuel, results_root, watch::Package,
 };
 use symbolon_quorum::{Effect, Effects, Message, Rejected, Remedy, Replica, ReplicaEvent, ReplicaInput, ReplicaPhase};
-use symbolon_store::{Direction, View, VoucherKey, VoucherRow, Write};
+use symbolon_store::{Direction, Durable, View, VoucherKey, VoucherRow, Write};
 use symbolon_wire::{OrderMessage, RefusalCode, Request, Response, Right};
 
 /// Everything about one order on this provider, durable as a whole.
@@ -199,11 +199,9 @@ pub(super) fn needs(unit: &Workunit) -> impl Iterator<Item = ContentRef> + '_ {
 }
 
 impl Provider {
-    pub(super) async fn save_order(&self, order: OrderDigest) -> Result<(), NodeError> {
-        if let Some(record) = self.orders.get(&order) {
-            self.context.store.write(vec![snapshot::put(order.as_bytes(), record)?]).await?;
-        }
-        Ok(())
+    async fn save_order(&self, order: OrderDigest) -> Result<Durable<()>, NodeError> {
+        let record = self.orders.get(&order).map(|record| snapshot::put(order.as_bytes(), record)).transpose()?;
+        Ok(self.context.store.keep(record.into_iter().collect(), ()).await?)
     }
 
     /// Hands an input to an order's replica and carries out the effects.
@@ -235,18 +233,22 @@ impl Provider {
         effects: Effects<ReplicaEvent>,
         is_paid: bool,
     ) -> Result<(), NodeError> {
+        let written = if effects.has_persist() && !is_paid {
+            self.save_order(order).await?
+        } else {
+            // Nothing changed; or it is paid: the record says so, or the voucher, and each start tells the replica.
+            Durable::promises_nothing(())
+        };
         for effect in effects {
             match effect {
-                // The record says so, or the voucher, and each start tells the replica: nothing more is written.
-                Effect::Persist if is_paid => {}
-                Effect::Persist => self.save_order(order).await?,
+                Effect::Persist => {}
                 Effect::Send { to, message } => {
                     if let Message::Result(results) = &message {
                         // What this Result may be settled for must be known to
                         // the channel before it leaves.
                         self.expect_payment(order, results.fuel).await?;
                     }
-                    self.send(order, to, &message);
+                    self.send(order, to, written.map(|()| &message));
                 }
                 Effect::SetTimer { at } => {
                     self.timers.insert(order, at);
@@ -257,10 +259,11 @@ impl Provider {
         Ok(())
     }
 
-    fn send(&self, order: OrderDigest, to: Address, message: &Message) {
+    fn send(&self, order: OrderDigest, to: Address, message: Durable<&Message>) {
         let Some(record) = self.orders.get(&order) else { return };
         let Some(peer) = record.peer_of(to) else { return };
-        let request = convert::to_request(order, self.me(), message, &record.units, &record.message);
+        let request =
+            message.map(|message| convert::to_request(order, self.me(), message, &record.units, &record.message));
         let left = record.replica.terms().settle_by().secs_since(now());
         self.context.outbox.send(peer, request, Duration::from_secs(left.max(1)));
     }
@@ -269,7 +272,8 @@ impl Provider {
     pub(super) fn tell_payer(&self, peer: PeerId, order: OrderDigest) {
         let Some(record) = self.orders.get(&order).filter(|record| record.is_payer(peer)) else { return };
         for message in record.replica.said() {
-            self.send(order, record.payer(), &message);
+            // Said before, and on disk since then.
+            self.send(order, record.payer(), Durable::promises_nothing(&message));
         }
     }
 

@@ -27,7 +27,7 @@ use symbolon_settlement::{
     Depth, Header,
     ops::{self, LaneEarmarks},
 };
-use symbolon_store::{PayerEpoch, StoreError, View as StoreView, VoucherKey, VoucherRow, Write};
+use symbolon_store::{Durable, PayerEpoch, StoreError, View as StoreView, VoucherKey, VoucherRow, Write};
 use symbolon_wire::{RefusalCode, Request, Response};
 use tokio::time::{Instant, sleep};
 
@@ -171,12 +171,17 @@ impl Requestor {
     }
 
     /// Hands an input to a channel; what must be durable is durable when this returns.
-    pub(super) async fn channel(&mut self, id: (Address, u16), input: PayerInput) -> Result<Effects, JobError> {
-        let Some(record) = self.channels.get_mut(&id) else { return Ok(Effects::new()) };
+    pub(super) async fn channel(
+        &mut self,
+        id: (Address, u16),
+        input: PayerInput,
+    ) -> Result<Durable<Effects>, JobError> {
+        let nothing = Durable::promises_nothing(Effects::new());
+        let Some(record) = self.channels.get_mut(&id) else { return Ok(nothing) };
         let before = record.payer.clone();
         let effects = match record.payer.handle(&self.context.key, input, now()) {
             // A look that came after another one, or an order that was paid in an earlier run.
-            Err(Rejected { reason: Reason::Stale { .. } | Reason::NotOpen(_), .. }) => return Ok(Effects::new()),
+            Err(Rejected { reason: Reason::Stale { .. } | Reason::NotOpen(_), .. }) => return Ok(nothing),
             answer => answer.map_err(NodeError::from)?,
         };
         let order = order_of(&input);
@@ -193,10 +198,8 @@ impl Requestor {
                 _ => {}
             }
         }
-        if !writes.is_empty() {
-            self.context.store.write(writes).await?;
-        }
-        for effect in &effects {
+        let effects = self.context.store.keep(writes, effects).await?;
+        for effect in effects.get() {
             if let Effect::Halted(conflict) = effect {
                 let message = format!("a channel is stopped: {conflict}");
                 tracing::error!("{message}");
@@ -238,28 +241,30 @@ impl Requestor {
         let agreed = self.channel((leaf.provider, leaf.lane_number), PayerInput::Agreed { order, fuel }).await;
         let (effects, why) = match agreed {
             // A person has to look at this channel. Others are paid all the same.
-            Err(JobError::Node(NodeError::Channel(Rejected { reason: Reason::Halted(_), .. }))) => {
-                (Effects::new(), format!("its channel is stopped (symbolon channel resume {})", leaf.provider))
-            }
+            Err(JobError::Node(NodeError::Channel(Rejected { reason: Reason::Halted(_), .. }))) => (
+                Durable::promises_nothing(Effects::new()),
+                format!("its channel is stopped (symbolon channel resume {})", leaf.provider),
+            ),
             effects => (effects?, "it is not open in its channel any more".to_owned()),
         };
-        if effects.is_empty() && self.is_promised(leaf, fuel)? {
+        let is_silent = effects.get().is_empty();
+        if is_silent && self.is_promised(leaf, fuel)? {
             if let Some(running) = self.orders.get_mut(&order) {
                 running.paid.insert(leaf.provider);
             }
             self.add_source(order, leaf.provider);
-        } else if effects.is_empty() {
+        } else if is_silent {
             self.warn(format!("no voucher is signed for order {order} of {}: {why}", leaf.provider));
             // The chain may have paid for it meanwhile.
             self.look_at(order);
         }
         for effect in effects {
-            let Effect::SendVoucher { order, signed } = effect else { continue };
+            let Effect::SendVoucher { order, .. } = *effect.get() else { continue };
             let Some(partner) = self.partners.get(&leaf.provider) else { continue };
             if let Some(running) = self.orders.get_mut(&order) {
                 running.paid.insert(leaf.provider);
             }
-            let request = Request::Voucher { order, voucher: signed.voucher, signature: signed.signature };
+            let Some(request) = voucher_request(effect) else { continue };
             let (outbox, reports) = (self.context.outbox.clone(), self.reports.clone());
             let (peer, provider) = (partner.peer.clone(), partner.provider);
             tokio::spawn(async move {
@@ -608,6 +613,13 @@ const fn order_of(input: &PayerInput) -> Option<OrderDigest> {
         PayerInput::Agreed { order, .. } => Some(*order),
         _ => None,
     }
+}
+
+/// The message that gives a voucher, once it is on disk.
+fn voucher_request(effect: Durable<Effect>) -> Option<Durable<Request>> {
+    let Effect::SendVoucher { order, signed } = *effect.get() else { return None };
+    let SignedVoucher { voucher, signature } = signed;
+    Some(effect.map(|_| Request::Voucher { order, voucher, signature }))
 }
 
 fn issued(record: &PayerRecord, signed: &SignedVoucher, order: Option<OrderDigest>) -> VoucherRow {

@@ -27,7 +27,7 @@ use symbolon_quorum::{
     Effect, Effects, MemberSet, Message, OrderTerms, Remedy, Timing, Verdict, VerdictEvent, VerdictInput,
 };
 use symbolon_settlement::ops;
-use symbolon_store::{Direction, View};
+use symbolon_store::{Direction, Durable, View};
 use symbolon_wire::{Member, OrderMessage, RefusalCode, Request, Response, members_hash};
 use tokio::time::Instant;
 
@@ -321,21 +321,21 @@ impl Requestor {
         let running = RunningOrder::new(self.job.id(), message.clone(), agreements, terms, batch, attempt);
         let mut writes = vec![snapshot::put(digest.as_bytes(), &running)?];
         writes.extend(self.reserve_lanes(digest, &running.message.order, settle_by)?);
-        context.store.write(writes).await?;
+        let message = context.store.keep(writes, message).await?;
         let first = running.batch.first().copied().unwrap_or_default();
         *self.given_out.entry(first).or_default() += 1;
         for (partner, _) in &members {
-            self.send_order(digest, partner, &message);
+            self.send_order(digest, partner, message.clone());
         }
         self.orders.insert(digest, running);
         self.feed(digest, VerdictInput::Resume).await?;
         Ok(digest)
     }
 
-    fn send_order(&self, order: OrderDigest, partner: &Partner, message: &OrderMessage) {
+    fn send_order(&self, order: OrderDigest, partner: &Partner, message: Durable<OrderMessage>) {
         let (outbox, reports) = (self.context.outbox.clone(), self.reports.clone());
         let (peer, provider) = (partner.peer.clone(), partner.provider);
-        let request = Request::Order(message.clone());
+        let request = message.map(Request::Order);
         tokio::spawn(async move {
             let taken = outbox.deliver(&peer, &request, TAKE).await;
             let taken = taken.map(|_| ()).map_err(|why| (why.is_passing(), why.to_string()));
@@ -379,7 +379,8 @@ impl Requestor {
         let Some(running) = self.orders.get(&order) else { return };
         for provider in running.members() {
             if let Some(partner) = self.partners.get(&provider) {
-                self.send_order(order, partner, &running.message);
+                // Given out before, and on disk since then.
+                self.send_order(order, partner, Durable::promises_nothing(running.message.clone()));
             }
         }
     }
@@ -412,15 +413,13 @@ impl Requestor {
 
     /// Effects in their order. Whatever follows a `Persist` waits for the disk.
     async fn perform(&mut self, order: OrderDigest, effects: Effects<VerdictEvent>) -> Result<(), JobError> {
+        let changed = self.orders.get(&order).filter(|_| effects.has_persist());
+        let write = changed.map(|running| snapshot::put(order.as_bytes(), running)).transpose()?;
+        let written = self.context.store.keep(write.into_iter().collect(), ()).await?;
         for effect in effects {
             match effect {
-                Effect::Persist => {
-                    if let Some(running) = self.orders.get(&order) {
-                        let write = snapshot::put(order.as_bytes(), running)?;
-                        self.context.store.write(vec![write]).await?;
-                    }
-                }
-                Effect::Send { to, message } => self.send(order, to, &message),
+                Effect::Persist => {}
+                Effect::Send { to, message } => self.send(order, to, written.map(|()| &message)),
                 Effect::SetTimer { at } => {
                     self.timers.insert(order, at);
                 }
@@ -430,11 +429,11 @@ impl Requestor {
         Ok(())
     }
 
-    fn send(&self, order: OrderDigest, to: Address, message: &Message) {
+    fn send(&self, order: OrderDigest, to: Address, message: Durable<&Message>) {
         let Some(running) = self.orders.get(&order) else { return };
         let Some(peer) = running.peer_of(to) else { return };
         let me = symbolon_primitives::Signer::address(&self.context.key);
-        let request = convert::to_request(order, me, message, &[], &running.message);
+        let request = message.map(|message| convert::to_request(order, me, message, &[], &running.message));
         let left = running.order().work.reserve_by.secs_since(now());
         self.context.outbox.send(peer, request, Duration::from_secs(left.max(1)));
     }
@@ -553,8 +552,9 @@ impl Requestor {
                 continue;
             };
             let (outbox, reports, peer) = (self.context.outbox.clone(), self.reports.clone(), partner.peer.clone());
+            let request = Durable::promises_nothing(Request::GiveUp { order });
             tokio::spawn(async move {
-                let signed = match outbox.deliver(&peer, &Request::GiveUp { order }, GIVE_UP).await {
+                let signed = match outbox.deliver(&peer, &request, GIVE_UP).await {
                     Ok(Response::Signed(signature)) => Some(signature),
                     _ => None,
                 };

@@ -17,6 +17,76 @@
 //! is a [`View`] at the depth the agreement asks for (SYM-26), and nothing here
 //! ever patches it. What it shows and cannot be is a [`Conflict`]: the channel
 //! halts, and only claiming goes on.
+//!
+//! # What does not type-check
+//!
+//! What a machine holds is its own: it changes by an input or not at all. A
+//! payer's last total is read, as here, and not set:
+//!
+//! ```
+//! use symbolon_channel::Payer;
+//! use symbolon_primitives::Amount;
+//!
+//! fn forget(payer: &mut Payer) -> Amount {
+//!     payer.promised()
+//! }
+//! ```
+//!
+//! ```compile_fail,E0616
+//! use symbolon_channel::Payer;
+//! use symbolon_primitives::Amount;
+//!
+//! fn forget(payer: &mut Payer) {
+//!     payer.signed = Amount::ZERO;
+//! }
+//! ```
+//!
+//! Nor does a payee take a voucher that nobody checked: there is a way in with
+//! a check, and none without.
+//!
+//! ```
+//! use symbolon_channel::{Effects, Payee, PayeeInput, Rejected, SignedVoucher};
+//! use symbolon_primitives::{Signer, Timestamp};
+//!
+//! fn take(payee: &mut Payee, key: &dyn Signer, signed: SignedVoucher) -> Result<Effects, Rejected> {
+//!     payee.handle(key, PayeeInput::Period(signed), Timestamp(1))
+//! }
+//! ```
+//!
+//! ```compile_fail,E0624
+//! use symbolon_channel::{Effects, Payee, PayeeInput, Rejected, SignedVoucher};
+//! use symbolon_primitives::{Signer, Timestamp};
+//!
+//! fn take(payee: &mut Payee, key: &dyn Signer, signed: SignedVoucher) {
+//!     payee.take_over(signed);
+//! }
+//! ```
+//!
+//! An agreement is no order, although both are named by 32 bytes:
+//!
+//! ```
+//! use symbolon_channel::PayerInput;
+//! use symbolon_primitives::{AgreementDigest, OrderDigest};
+//!
+//! fn over(order: OrderDigest) -> PayerInput {
+//!     PayerInput::GaveUp { order }
+//! }
+//! ```
+//!
+//! ```compile_fail,E0308
+//! use symbolon_channel::PayerInput;
+//! use symbolon_primitives::{AgreementDigest, OrderDigest};
+//!
+//! fn over(order: AgreementDigest) -> PayerInput {
+//!     PayerInput::GaveUp { order }
+//! }
+//! ```
+//!
+//! What depends on values is refused at run time instead, as a [`Rejected`]: a
+//! total below the last or above the earmark, a second order while one is open,
+//! an epoch that is closed. A type cannot see that [`Payer::catch_up`] is given
+//! vouchers of its own store, nor that a snapshot is the latest. That a voucher
+//! is on disk before it leaves is a type of the store's, its `Durable`.
 #![warn(clippy::arithmetic_side_effects)]
 
 mod exposure;

@@ -4,7 +4,19 @@ use alloy_primitives::{U256, aliases::U96};
 use core::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-/// An amount of the vault's token in base units. Never above [`Amount::MAX`].
+/// An amount of the vault's token in base units. Never above [`Amount::MAX`]: there is no way past the check.
+///
+/// ```
+/// use symbolon_primitives::Amount;
+///
+/// assert!(Amount::new(1 << 96).is_err());
+/// ```
+///
+/// ```compile_fail,E0423
+/// use symbolon_primitives::Amount;
+///
+/// let too_large = Amount(1 << 96);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Amount(u128);
 

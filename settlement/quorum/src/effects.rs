@@ -47,6 +47,12 @@ impl<E> Effects<E> {
         self.0.iter()
     }
 
+    /// Whether the machine changed: it is to be stored before anything else here is done.
+    #[must_use]
+    pub fn has_persist(&self) -> bool {
+        matches!(self.0.first(), Some(Effect::Persist))
+    }
+
     /// Whether there is nothing to do.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

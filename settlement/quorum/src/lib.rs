@@ -36,6 +36,51 @@
 //!
 //! **What this cannot do.** A copier that the payer helps is paid with the
 //! payer's own money; a reserve cannot tell whether its call was warranted.
+//!
+//! # What does not type-check
+//!
+//! A machine over an order that nobody checked: terms come from
+//! [`OrderTerms::new`] alone, which looks at the payer key's signature and at
+//! every refusal of SYM-08a.
+//!
+//! ```
+//! use symbolon_primitives::{Address, Domain, SignedOrder};
+//! use symbolon_quorum::{OrderTerms, TermsError, Timing, Verdict};
+//!
+//! fn judge(order: SignedOrder, domain: Domain, payer: Address) -> Result<Verdict, TermsError> {
+//!     Ok(Verdict::new(OrderTerms::new(&order, domain, payer, Timing::default())?))
+//! }
+//! ```
+//!
+//! ```compile_fail,E0308
+//! use symbolon_primitives::{Address, Domain, SignedOrder};
+//! use symbolon_quorum::{OrderTerms, TermsError, Timing, Verdict};
+//!
+//! fn judge(order: SignedOrder, domain: Domain, payer: Address) -> Result<Verdict, TermsError> {
+//!     Ok(Verdict::new(order))
+//! }
+//! ```
+//!
+//! Taking back the one Commit: how far a replica is can be looked at only.
+//!
+//! ```
+//! use symbolon_quorum::{Replica, ReplicaPhase};
+//!
+//! fn again(replica: &mut Replica) -> bool {
+//!     *replica.phase() == ReplicaPhase::Computing
+//! }
+//! ```
+//!
+//! ```compile_fail,E0594
+//! use symbolon_quorum::{Replica, ReplicaPhase};
+//!
+//! fn again(replica: &mut Replica) {
+//!     *replica.phase() = ReplicaPhase::Computing;
+//! }
+//! ```
+//!
+//! Deadlines, and who may see what when, depend on values: those are refused at
+//! run time. That a snapshot is the latest one is for whoever stores it to see to.
 #![warn(clippy::arithmetic_side_effects)]
 
 mod book;

@@ -4,7 +4,8 @@
 //! Layer 1. One SQLite file in the data folder, one writing process (a lock
 //! file), one writing connection. A call that writes returns when the bytes
 //! are on disk: WAL with `synchronous = FULL`, and the folder's own entry is
-//! synced when the file is made.
+//! synced when the file is made. What may leave the process only then is a
+//! [`Durable`], which [`StoreHandle::keep`] alone makes of what was written.
 //!
 //! The store holds no protocol rule beyond the guards that must survive a
 //! mistake above it, which stand in the database itself as triggers: the total
@@ -28,6 +29,7 @@
 #![warn(clippy::arithmetic_side_effects)]
 
 mod backup;
+mod durable;
 mod error;
 mod faults;
 mod handle;
@@ -46,6 +48,7 @@ mod transaction;
 mod view;
 
 pub use backup::{Contents, backup, restore};
+pub use durable::Durable;
 pub use error::StoreError;
 pub use handle::StoreHandle;
 pub use look::Look;
