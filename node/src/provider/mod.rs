@@ -6,6 +6,7 @@
 //! out what they say, in their order.
 
 mod accept;
+mod exposure;
 mod market;
 mod money;
 mod orders;

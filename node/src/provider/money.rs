@@ -1,6 +1,6 @@
 //! The provider's money: what its channels promise, claims, settlements, stake.
 
-use super::{Done, Provider, orders::OrderRecord};
+use super::{Done, Provider, exposure, orders::OrderRecord};
 use crate::{
     context::{Context, NodeError, now},
     event::Event,
@@ -18,7 +18,7 @@ use std::{
     sync::Arc,
 };
 use symbolon_channel::{
-    ChannelTerms, Effect, Effects, Order, Payee, PayeeInput, Reason, Rejected, Remedy, SignedVoucher, Standing, View,
+    ChannelTerms, Effect, Effects, Order, Payee, PayeeInput, Reason, Rejected, Remedy, SignedVoucher, View,
 };
 use symbolon_contracts::vault::VaultEvents;
 use symbolon_net::PeerId;
@@ -248,7 +248,7 @@ impl Provider {
         let looked = record.look(&self.context, seen, time);
         let taken = looked.as_ref().map_err(|rejected| *rejected).and_then(|_| {
             record.payee.handle(key, PayeeInput::Offered(offer), time)?;
-            self.exposure_with(agreement, &record)
+            exposure::check(self.channels.values(), agreement, &record, self.config.unproven_limit)
         });
         if let Err(rejected) = taken {
             return Ok(Err((code_of(&rejected), rejected.to_string())));
@@ -269,16 +269,6 @@ impl Provider {
             self.feed(earlier, ReplicaInput::Paid).await?;
         }
         Ok(Ok(()))
-    }
-
-    /// SYM-25 over all channels of a payer key, with `record` in place of its old self.
-    fn exposure_with(&self, agreement: &Agreement, record: &ChannelRecord) -> Result<(), Rejected> {
-        let others = self
-            .channels
-            .values()
-            .filter(|other| other.payee.terms().payer == agreement.payer && other.id() != record.id());
-        Standing::of(others.map(|other| &other.payee).chain([&record.payee]))
-            .check(agreement.exposure_limit, self.config.unproven_limit)
     }
 
     /// Hands an input to an order's channel; what must be durable is durable when this returns.
