@@ -354,6 +354,12 @@ pub(crate) struct FliteArgs {
     /// The flite module
     #[arg(long, value_name = "FILE", env = "SYMBOLON_FLITE")]
     pub(crate) module: Option<PathBuf>,
+    /// The author of the code, who gets --royalty of what every provider is paid
+    #[arg(long, value_name = "ADDRESS", requires = "royalty")]
+    pub(crate) author: Option<Address>,
+    /// The author's share, in basis points, such as 250; providers choose how much they let go
+    #[arg(long, value_name = "BPS", requires = "author")]
+    pub(crate) royalty: Option<u16>,
     /// Time for the whole job
     #[arg(long, default_value = "00:10:00", value_parser = parse_hms)]
     pub(crate) task_timeout: u64,

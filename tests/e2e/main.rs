@@ -10,5 +10,6 @@ mod market;
 mod module;
 mod refused;
 mod requestor;
+mod royalty;
 mod txs;
 mod watchtower;

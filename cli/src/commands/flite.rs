@@ -98,6 +98,14 @@ pub(crate) fn join(outputs: &[UnitOutput]) -> Result<Vec<u8>, Failure> {
     join_wavs(&parts).map_err(|error| Failure::work(error.to_string()))
 }
 
+/// What of every payment goes to the author of the code (SYM-16): the lanes of this job are of this royalty.
+fn royalty_of(args: &FliteArgs) -> Result<Royalty, Failure> {
+    let (Some(author), Some(bps)) = (args.author, args.royalty) else { return Ok(Royalty::NONE) };
+    Royalty::new(author, bps).map_err(|e| {
+        Failure::input(e.to_string()).hint("name who wrote the code with --author, and 0 to 10000 with --royalty")
+    })
+}
+
 /// Runs `symbolon flite`.
 pub(crate) async fn run(args: &FliteArgs, global: &Global) -> Result<(), Failure> {
     run_as(args, global, std::env::args().skip(1).collect()).await
@@ -111,6 +119,7 @@ pub(crate) async fn run_as(args: &FliteArgs, global: &Global, command: Vec<Strin
             Failure::input(format!("there is no voice {}", args.voice)).hint(format!("voices: {}", VOICES.join(", ")))
         );
     }
+    let royalty = royalty_of(args)?;
     let path = module_path(args.module.as_deref())?;
     let module =
         std::fs::read(&path).map_err(|e| Failure::input(format!("cannot read the module {}: {e}", path.display())))?;
@@ -148,7 +157,7 @@ pub(crate) async fn run_as(args: &FliteArgs, global: &Global, command: Vec<Strin
             max_flat,
             max_rate: args.bid,
             profile,
-            royalty: Royalty::NONE,
+            royalty,
             commit_secs: unit_secs.saturating_mul(batch),
             exposure_limit: args.budget,
             agreement_secs: u32::try_from(args.task_timeout).unwrap_or(u32::MAX),
