@@ -3,7 +3,7 @@
 use crate::{
     chain::{BLOCK_SECS, CALM, DEPTH, state_of},
     hostile::Step,
-    world::{Doing, Event, HOUR, Habit, LIMIT, MARGIN, Provider, Stored, TENTH, TIMING, UNPROVEN, World, read_back},
+    world::{Doing, Event, HOUR, Habit, Limits, MARGIN, Provider, Stored, TENTH, TIMING, World, read_back},
 };
 use std::rc::Rc;
 use symbolon_channel::{Effect, Effects, Order, Payee, PayeeInput, Reason, Remedy, SignedVoucher, Standing};
@@ -67,10 +67,11 @@ impl World {
             Err(rejected) => panic!("{rejected}"),
         };
         self.check_seen(to, &before, &payee, &seen);
+        let Limits { most, unproven } = self.providers[to].limits;
         let exposed = |payee: &Payee| {
             let others = self.providers[to].channels.iter().filter(|(id, _)| id.0 == payer && id.1 != lane);
             Standing::of(others.map(|(_, other)| other).chain([payee]))
-                .check(Amount::new(LIMIT).unwrap(), Amount::new(UNPROVEN).unwrap())
+                .check(Amount::new(most).unwrap(), Amount::new(unproven).unwrap())
         };
         let taken = payee.handle(&key, PayeeInput::Offered(order), clock).and_then(|effects| {
             seen.extend(effects);
@@ -359,7 +360,7 @@ impl World {
             if let Effect::Forfeited { amount, .. } = effect {
                 // Work that no quorum stood behind, or that nobody settled: at most the exposure.
                 self.note("epochs that ended with unpaid work");
-                assert!(amount.get() <= LIMIT, "L5: {amount}");
+                assert!(amount.get() <= self.providers[index].limits.most, "L5: {amount}");
             }
         }
     }

@@ -141,6 +141,16 @@ impl World {
         if mute {
             self.note("cheats: silence from the order on");
         }
+        if hostile && self.dice.chance(50) {
+            // Before the order itself, and in its place if anybody took it.
+            let mut forged = SignedOrder::clone(&signed);
+            forged.signature = Signature::from_bytes([0; 64]);
+            let forged = Rc::new(forged);
+            for leaf in &signed.leaves {
+                let to = self.provider_of[&leaf.provider];
+                self.at(0, Event::Order { to, order: digest, signed: Rc::clone(&forged) });
+            }
+        }
         for leaf in &signed.leaves {
             let to = self.provider_of[&leaf.provider];
             for after in [1, 40, 120, 300] {

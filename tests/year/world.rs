@@ -23,8 +23,9 @@ pub(crate) const TENTH: u128 = 100_000_000_000_000_000;
 /// How long before a channel's expiry a payee stops relying on it.
 pub(crate) const MARGIN: u64 = DAY;
 /// What a payee lets a payer key owe it: at most, and while it has paid nothing.
-pub(crate) const LIMIT: u128 = 300 * TENTH;
-pub(crate) const UNPROVEN: u128 = 50 * TENTH;
+pub(crate) const WIDE: Limits = Limits { most: 300 * TENTH, unproven: 50 * TENTH };
+/// The same of a careful one: less than the largest order while nothing is paid, and never two of them at once.
+pub(crate) const TIGHT: Limits = Limits { most: 30 * TENTH, unproven: 15 * TENTH };
 /// What a requestor begins with.
 pub(crate) const FUNDS: u128 = 100_000 * TENTH;
 /// Waiting times of every order.
@@ -73,6 +74,13 @@ impl Habit {
         Self::Vanisher,
         Self::Copier,
     ];
+}
+
+/// The exposure to one payer key that a provider allows (SYM-25, SYM-27), in base units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) most: u128,
+    pub(crate) unproven: u128,
 }
 
 /// How a requestor behaves, once it has the work.
@@ -187,6 +195,7 @@ pub(crate) struct Doing {
 pub(crate) struct Provider {
     pub(crate) actor: Actor,
     pub(crate) habit: Habit,
+    pub(crate) limits: Limits,
     pub(crate) channels: BTreeMap<(Address, Lane), Payee>,
     pub(crate) orders: BTreeMap<OrderDigest, Doing>,
     /// Orders that were refused, given up or are over: never taken again.
@@ -311,6 +320,8 @@ impl World {
                 actor: Actor::new("provider", number, seed),
                 // A third is not honest; they do not conspire.
                 habit: if number.is_multiple_of(3) { habits[number / 3 % habits.len()] } else { Habit::Honest },
+                // A quarter is careful, of every habit.
+                limits: if number % 4 == 1 { TIGHT } else { WIDE },
                 channels: BTreeMap::new(),
                 orders: BTreeMap::new(),
                 done: BTreeSet::new(),
@@ -530,7 +541,7 @@ impl World {
         let channels = provider.channels.iter().filter(|(id, _)| id.0 == payer).map(|(_, payee)| payee);
         let standing = symbolon_channel::Standing::of(channels);
         self.worst = self.worst.max(standing.exposed);
-        assert!(standing.exposed <= Amount::new(LIMIT).unwrap(), "L5: {}", standing.exposed);
+        assert!(standing.exposed.get() <= provider.limits.most, "L5: {}", standing.exposed);
     }
 }
 
