@@ -99,7 +99,8 @@ fn lane() -> Lane {
     Royalty::NONE.lane(1)
 }
 
-struct World {
+/// A chain with a vault.
+pub(crate) struct World {
     anvil: Anvil,
     store: StoreHandle,
     _dir: tempfile::TempDir,
@@ -111,7 +112,7 @@ struct World {
 }
 
 impl World {
-    async fn new() -> Result<Self> {
+    pub(crate) async fn new() -> Result<Self> {
         let contracts = super::root().join("contracts");
         let anvil = Anvil::spawn(&AnvilConfig::new(anvil::find(&contracts)?)).await?;
         let dir = tempfile::tempdir()?;
@@ -125,6 +126,10 @@ impl World {
         let head = view.head().await?;
         let vault = view.vault(at.vault, at.token, &head).await?;
         Ok(Self { anvil, store, _dir: dir, view, vault, at, figures: Vec::new(), nonce: 0 })
+    }
+
+    pub(crate) const fn vault(&self) -> &VaultView {
+        &self.vault
     }
 
     /// A tag that makes an intent a new wish.

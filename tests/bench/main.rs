@@ -7,6 +7,7 @@
 mod content;
 mod exec;
 mod gas;
+mod opening;
 mod vouchers;
 
 use clap::{Parser, Subcommand};
@@ -36,6 +37,14 @@ enum What {
     Content,
     /// Vouchers accepted and issued, beside the bare operations on the curve.
     Vouchers,
+    /// One part of `vouchers`, in a process of its own.
+    #[command(hide = true)]
+    Opening {
+        /// What is opened.
+        side: opening::Side,
+        /// Where it lies.
+        dir: PathBuf,
+    },
 }
 
 /// The checkout.
@@ -51,6 +60,7 @@ async fn main() -> ExitCode {
         What::Exec => exec::run(args.json),
         What::Content => content::run(args.json),
         What::Vouchers => vouchers::run(args.json).await,
+        What::Opening { side, dir } => opening::open(side, &dir).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
