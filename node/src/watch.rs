@@ -47,6 +47,14 @@ pub enum HandOverError {
     Node(#[from] NodeError),
 }
 
+impl HandOverError {
+    /// Whether the same watchtower may take it later.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Call(error) if error.is_passing())
+    }
+}
+
 pub(crate) fn voucher_package(signed: &SignedVoucher) -> Package {
     Package::Voucher(Paid { voucher: signed.voucher, signature: signed.signature })
 }

@@ -458,6 +458,20 @@ impl Watchtower {
         }
     }
 
+    /// Why there is no room for a package, if so. A better one takes the place of the one that is held.
+    fn lacks_room_for(&self, kept: &Kept) -> Option<String> {
+        let (place, payee) = (kept.place(&self.context), kept.instrument.payee);
+        if self.kept.contains_key(&place) {
+            return None;
+        }
+        let WatchtowerConfig { per_client, most, .. } = self.config;
+        let (of_client, all) = (self.clients.get(&payee).copied().unwrap_or_default(), self.kept.len());
+        if of_client >= per_client {
+            return Some(format!("{of_client} packages of this client are held, at most {per_client}"));
+        }
+        (all >= most).then(|| format!("this watchtower is full: {all} packages are held, at most {most}"))
+    }
+
     /// Everything that needs no chain; the chain is asked in the background.
     fn check(&mut self, package: Package, payee: Address, asked: Asked) {
         let instrument = match package.check(&self.context.domain) {
@@ -474,15 +488,8 @@ impl Watchtower {
         if known.is_some_and(|known| !kept.is_better_than(known) && known.package != kept.package) {
             return self.deny(asked, RefusalCode::Never, "a better package of that channel is held".into());
         }
-        if known.is_none() {
-            let held = self.clients.get(&payee).copied().unwrap_or_default();
-            if held >= self.config.per_client {
-                let why = format!("{held} packages of this client are held, at most {}", self.config.per_client);
-                return self.deny(asked, RefusalCode::Later, why);
-            }
-            if self.kept.len() >= self.config.most {
-                return self.deny(asked, RefusalCode::Later, "this watchtower is full".into());
-            }
+        if let Some(why) = self.lacks_room_for(&kept) {
+            return self.deny(asked, RefusalCode::Later, why);
         }
         let Ok(place) = Arc::clone(&self.checking).try_acquire_owned() else {
             return self.deny(asked, RefusalCode::Later, "busy with other packages".into());
@@ -535,6 +542,11 @@ impl Watchtower {
         if collects.is_zero() || collects < self.config.least {
             let why = format!("it collects {collects} base units now, at least {} are asked for", self.config.least);
             self.deny(asked, RefusalCode::Never, why);
+            return Ok(());
+        }
+        // Others may have been taken while the chain was asked.
+        if let Some(why) = self.lacks_room_for(&kept) {
+            self.deny(asked, RefusalCode::Later, why);
             return Ok(());
         }
         kept.until = kept.package.settle_by().unwrap_or(state.expiry);

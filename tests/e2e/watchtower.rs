@@ -1,6 +1,6 @@
 //! A watchtower as people run it: packages over the network and from a folder, claims before the deadline, kill -9.
 
-use crate::market::party_of;
+use crate::market::{Telling, party_of};
 use serde_json::{Value, json};
 use std::{
     path::Path,
@@ -34,6 +34,9 @@ fn lane() -> Lane {
     Royalty::NONE.lane(0)
 }
 
+/// Lanes opened to each payee.
+const LANES: u16 = 3;
+
 /// A chain with a vault, and a payer with channels to three payees.
 struct World {
     anvil: Anvil,
@@ -58,8 +61,9 @@ impl World {
         let vault = view.vault(at.vault, at.token, &head).await.unwrap();
         let mut payees: Vec<Key> = (1..4).map(|byte| Key::from_bytes(&[byte; 32]).unwrap()).collect();
         payees.sort_by_key(Key::address);
-        let lanes =
-            [LaneEarmarks { lane: lane(), amounts: payees.iter().map(|key| (key.address(), amount(50))).collect() }];
+        let amounts: Vec<_> = payees.iter().map(|key| (key.address(), amount(50))).collect();
+        let earmarks = |number| LaneEarmarks { lane: Royalty::NONE.lane(number), amounts: amounts.clone() };
+        let lanes: Vec<_> = (0..LANES).map(earmarks).collect();
         let expiry = Timestamp(head.timestamp).plus_secs(3600);
         let tag = |word: u8| B256::repeat_byte(word);
         let intents: Vec<Intent> = vec![
@@ -81,7 +85,11 @@ impl World {
     }
 
     fn voucher(&self, payee: Address, total: u64) -> Package {
-        let voucher = Voucher { payee, lane: lane(), cumulative: amount(total), epoch: 0 };
+        self.voucher_on(0, payee, total)
+    }
+
+    fn voucher_on(&self, number: u16, payee: Address, total: u64) -> Package {
+        let voucher = Voucher { payee, lane: Royalty::NONE.lane(number), cumulative: amount(total), epoch: 0 };
         Package::Voucher(Paid { voucher, signature: self.payer.sign(&voucher.digest(&self.vault.domain())) })
     }
 
@@ -123,9 +131,13 @@ impl World {
     }
 
     async fn claimed(&self, payee: usize) -> Amount {
+        self.claimed_on(0, payee).await
+    }
+
+    async fn claimed_on(&self, number: u16, payee: usize) -> Amount {
         let head = self.vault.chain().head().await.unwrap();
-        let payee = self.payees[payee].address();
-        self.vault.channel(self.payer.address(), payee, lane(), &head).await.unwrap().claimed
+        let (payee, lane) = (self.payees[payee].address(), Royalty::NONE.lane(number));
+        self.vault.channel(self.payer.address(), payee, lane, &head).await.unwrap().claimed
     }
 }
 
@@ -145,7 +157,23 @@ fn tower(world: &World, data: &Path, packages: &Path) -> Tower {
 }
 
 fn tower_through(world: &World, data: &Path, packages: &Path, rpc: &str) -> Tower {
+    let mut command = tower_command(world, data, packages, rpc, 10_000);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+    let mut process = Running(child);
+    let said = process.read_until("\n").unwrap();
+    let ready: Value = serde_json::from_str(said.trim()).unwrap();
+    assert_eq!(ready["event"], "watchtower_ready");
+    Tower { process, address: address_of(&ready), packages: ready["packages"].as_u64().unwrap() }
+}
+
+fn address_of(ready: &Value) -> String {
+    format!("{}/p2p/{}", ready["listen"][0].as_str().unwrap(), ready["peer"].as_str().unwrap())
+}
+
+/// A watchtower that takes two packages of a client and so many in all.
+fn tower_command(world: &World, data: &Path, packages: &Path, rpc: &str, most: usize) -> std::process::Command {
     let (data, password, packages) = (text(data), text(&data.join("password")), text(packages));
+    let most = most.to_string();
     let all = [
         "--json",
         "watchtower",
@@ -162,14 +190,10 @@ fn tower_through(world: &World, data: &Path, packages: &Path, rpc: &str) -> Towe
         &packages,
         "--per-client",
         "2",
+        "--most",
+        &most,
     ];
-    let child = command(&all).unwrap().stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
-    let mut process = Running(child);
-    let said = process.read_until("\n").unwrap();
-    let ready: Value = serde_json::from_str(said.trim()).unwrap();
-    assert_eq!(ready["event"], "watchtower_ready");
-    let address = format!("{}/p2p/{}", ready["listen"][0].as_str().unwrap(), ready["peer"].as_str().unwrap());
-    Tower { process, address, packages: ready["packages"].as_u64().unwrap() }
+    command(&all).unwrap()
 }
 
 fn send(world: &World, data: &Path, to: &str, files: &[&str]) -> std::process::Output {
@@ -309,4 +333,76 @@ async fn e2e_l11_a_watchtower_tries_files_again_and_collects_earlier_while_the_c
     // A channel is not looked at twice in a few seconds.
     world.anvil.warp(6).await.unwrap();
     until("the claim", async || world.claimed(0).await == amount(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_n3_a_full_watchtower_says_so_and_keeps_what_it_has_and_takes_more_once_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path()).await;
+    let (data, packages) = (dir.path().join("tower"), dir.path().join("packages"));
+    std::fs::create_dir(&packages).unwrap();
+    let own: Address = party(&data).unwrap().parse().unwrap();
+    world.anvil.set_ether(own, U256::from(10_u64.pow(18))).await.unwrap();
+    let [first, second, third] = [0, 1, 2].map(|payee| world.payees[payee].address());
+    let folders: Vec<_> = (0..3).map(|payee| dir.path().join(format!("payee {payee}"))).collect();
+    folders.iter().zip(&world.payees).for_each(|(folder, key)| party_of(folder, key));
+    let file = |name: &str, package: &Package| write(&dir.path().join(name), package);
+
+    // As many of one client at once as it has lanes, one more than a client may have: the chain is asked about all of
+    // them at the same time.
+    for number in 0..LANES {
+        write(&packages.join(format!("{number}.json")), &world.voucher_on(number, first, 3));
+    }
+    let tower = Telling::start(tower_command(&world, &data, &packages, world.anvil.url(), 3));
+    tower.wait_after("watchtower_ready", 0);
+    let address = address_of(&tower.said()[0]);
+    let refused = || tower.warnings("2 packages of this client are held, at most 2");
+    until("an answer to each", async || tower.count("watching") + refused() >= usize::from(LANES)).await;
+    assert_eq!(tower.count("watching"), 2, "a client has more than it may have");
+    let is_watched = |number: &u16| packages.join(format!("{number}.{first}.watched")).exists();
+    until("the receipts", async || (0..LANES).filter(is_watched).count() == 2).await;
+    let (held, left): (Vec<u16>, Vec<u16>) = (0..LANES).partition(is_watched);
+
+    // It keeps nobody else out, until all places are taken.
+    let others = file("second.json", &world.voucher(second, 4));
+    ensure_ok(&send(&world, &folders[1], &address, &[&others])).unwrap();
+    let late = file("third.json", &world.voucher(third, 4));
+    let full = send(&world, &folders[2], &address, &[&late]);
+    ensure_refused(&full, 6, "this watchtower is full: 3 packages are held, at most 3").unwrap();
+    assert!(String::from_utf8_lossy(&full.stderr).contains("hint: room is made when packages are collected"));
+    // Its own limit is said first.
+    let more = file("more.json", &world.voucher_on(left[0], first, 3));
+    let refused = send(&world, &folders[0], &address, &[&more]);
+    ensure_refused(&refused, 6, "2 packages of this client are held, at most 2").unwrap();
+    // A better one takes the place of what is held.
+    let better = file("better.json", &world.voucher_on(held[0], first, 5));
+    ensure_ok(&send(&world, &folders[0], &address, &[&better])).unwrap();
+
+    let folder = text(&data);
+    let watched = || {
+        let listed = ensure_ok(&run(&["--json", "watchtower", "ls", "--data", &folder]).unwrap()).unwrap();
+        let rows = listed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let mut totals: Vec<_> = rows.map(|row| row["instrument"]["total"].as_str().unwrap().to_owned()).collect();
+        totals.sort();
+        totals
+    };
+    assert_eq!(watched(), [3, 4, 5].map(|tokens| amount(tokens).to_string()), "what was held before is held");
+
+    // Collected, they make room: who was refused is taken now, and paid as well.
+    world.anvil.warp(3600 - 20).await.unwrap();
+    until("three claims", async || {
+        world.claimed_on(held[0], 0).await == amount(5)
+            && world.claimed_on(held[1], 0).await == amount(3)
+            && world.claimed(1).await == amount(4)
+    })
+    .await;
+    // A channel is not looked at twice in a few seconds of the chain.
+    world.anvil.warp(6).await.unwrap();
+    world.anvil.mine(3).await.unwrap();
+    until("room", async || send(&world, &folders[2], &address, &[&late]).status.success()).await;
+    until("room for the client", async || send(&world, &folders[0], &address, &[&more]).status.success()).await;
+    until("two more claims", async || {
+        world.claimed(2).await == amount(4) && world.claimed_on(left[0], 0).await == amount(3)
+    })
+    .await;
 }

@@ -32,7 +32,7 @@ pub(crate) async fn run(command: &WatchtowerCommand, global: &Global) -> Result<
             let bar = gauge(read.len(), "packages");
             let answers = hand_over(&network.domain(), &key, &tower, read).await.map_err(node_failure)?;
             bar.finish_and_clear();
-            let mut refused = 0_usize;
+            let (mut refused, mut passing) = (0_usize, false);
             for (file, answer) in files.iter().zip(answers) {
                 match answer {
                     Ok(receipt) if global.json => {
@@ -46,12 +46,20 @@ pub(crate) async fn run(command: &WatchtowerCommand, global: &Global) -> Result<
                     )),
                     Err(error) => {
                         refused += 1;
+                        passing |= error.is_passing();
                         note(&format!("{}: {}", file.display(), foreign(&error.to_string())));
                     }
                 }
             }
             if refused > 0 {
-                return Err(Failure::work(format!("{refused} packages were not taken")));
+                let failure = Failure::work(format!("{refused} packages were not taken"));
+                return Err(if passing {
+                    failure.hint(
+                        "room is made when packages are collected: send them again later, or to another watchtower",
+                    )
+                } else {
+                    failure
+                });
             }
             Ok(())
         }
