@@ -5,7 +5,7 @@ use crate::{
     link::{Config, Frame, Hole, Say},
 };
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io::{BufRead, BufReader, Read},
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
@@ -22,6 +22,7 @@ use symbolon_settlement::{
     deploy::{Deployment, deploy},
 };
 use symbolon_store::{Direction, Store, StoreHandle, VoucherKey};
+use symbolon_tests::rpc_proxy::{Fault, RpcProxy, Rule};
 
 pub(crate) const ORDERS: u8 = 2;
 const DEPOSIT: u64 = 1_000;
@@ -31,10 +32,15 @@ const PRICE: u64 = 3 + 7;
 /// A run that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(100);
 
+/// How often a party's endpoint refuses to send, in one run.
+const REFUSALS: u64 = 6;
+
 /// A chain with the contracts on it, for many runs.
 pub(crate) struct World {
     runtime: tokio::runtime::Runtime,
     anvil: Anvil,
+    /// Each party's only way to the chain.
+    proxies: Vec<RpcProxy>,
     chain: ChainView,
     vault: VaultView,
     deployment: Deployment,
@@ -68,7 +74,7 @@ macro_rules! hold {
 impl World {
     pub(crate) fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let (anvil, chain, vault, deployment, expiry) = runtime.block_on(async {
+        let (anvil, proxies, chain, vault, deployment, expiry) = runtime.block_on(async {
             let contracts = symbolon_tests::root().join("contracts");
             let anvil = Anvil::spawn(&AnvilConfig::new(anvil::find(&contracts).unwrap())).await.unwrap();
             let dir = tempfile::tempdir().unwrap();
@@ -82,9 +88,42 @@ impl World {
             drop(txs);
             store.close().await;
             let expiry = head.timestamp + 3 * 86_400;
-            (anvil, chain, vault, deployment, expiry)
+            let mut proxies = Vec::new();
+            for _ in 0..3 {
+                proxies.push(RpcProxy::start(anvil.url()).await.unwrap());
+            }
+            (anvil, proxies, chain, vault, deployment, expiry)
         });
-        Self { runtime, anvil, chain, vault, deployment, expiry }
+        Self { runtime, anvil, proxies, chain, vault, deployment, expiry }
+    }
+
+    /// Does away with the faults of the last run, and draws those of this one.
+    fn trouble(&self, seed: u64) {
+        let mut chance = seed;
+        let mut below = |bound: u64| {
+            chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (chance >> 33) % bound
+        };
+        for proxy in &self.proxies {
+            proxy.heal();
+            // Every other send is refused: whoever is killed at one refusal comes to another. Some are taken all the same.
+            for sent in 0..REFUSALS {
+                let refused = match below(3) {
+                    0 => Fault::ForwardedAndRefused("busy"),
+                    _ => Fault::Error(-32_000, "busy"),
+                };
+                proxy.inject(Rule::always(refused).on("eth_sendRawTransaction").after(sent).times(1));
+            }
+            let late = Duration::from_millis(1 + below(30));
+            for fault in [Fault::Late(late), Fault::Half, Fault::Error(-32_000, "busy"), Fault::Late(late)] {
+                proxy.inject(Rule::always(fault).after(below(40)).times(1));
+            }
+        }
+    }
+
+    /// The kinds of faults that the parties have met on the way to the chain.
+    pub(crate) fn troubles(&self) -> BTreeSet<&'static str> {
+        self.proxies.iter().flat_map(|proxy| proxy.fired().into_keys()).collect()
     }
 }
 
@@ -166,6 +205,7 @@ pub(crate) fn run(
     for (_, key) in &everybody {
         world.runtime.block_on(world.anvil.set_ether(key.address(), gas)).unwrap();
     }
+    world.trouble(seed);
     let mut chance = seed;
     let mut lives: Vec<Life> = everybody
         .into_iter()
@@ -176,7 +216,7 @@ pub(crate) fn run(
             file: place.path().join(format!("{index}.json")),
             config: Config {
                 dir: place.path().join(index.to_string()),
-                url: world.anvil.url().to_owned(),
+                url: world.proxies[index].url(),
                 chain_id: world.anvil.chain_id(),
                 vault: world.deployment.vault,
                 token: world.deployment.token,

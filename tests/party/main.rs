@@ -18,12 +18,15 @@ use std::{
 use symbolon_channel::{ChannelTerms, SignedVoucher, View};
 use symbolon_primitives::{Address, Domain, Epoch, Key, Lane, OrderDigest, Royalty, Signer, Timestamp, Voucher};
 use symbolon_quorum::Timing;
-use symbolon_settlement::{ChainConfig, ChainView, Intent, TxConfig, TxManager, VaultView};
+use symbolon_settlement::{ChainConfig, ChainError, ChainView, Intent, TxConfig, TxError, TxManager, VaultView};
 use symbolon_store::{Direction, StoreHandle, StoreOptions, VoucherKey, Write};
 use tokio::sync::mpsc;
 
 /// How often unanswered things are said again.
 const AGAIN: Duration = Duration::from_millis(150);
+/// How often a chain that fails for a moment is asked for the same, and how long after one try the next.
+const TRIES: u32 = 200;
+const PAUSE: Duration = Duration::from_millis(10);
 /// What one unit of fuel costs: a base unit.
 const RATE: u64 = 1_000_000_000;
 
@@ -46,10 +49,17 @@ impl Party {
         let store =
             StoreHandle::open_watched(config.dir.clone(), StoreOptions::default(), Arc::<Points>::clone(&points))
                 .await?;
-        let chain = ChainView::connect(&ChainConfig::new(config.url.clone(), config.chain_id)).await?;
-        let head = chain.head().await?;
-        let vault = chain.vault(config.vault, config.token, &head).await?;
-        let quick = TxConfig { poll: Duration::from_millis(10), watched_blocks: 0, ..TxConfig::default() };
+        let endpoint = ChainConfig::new(config.url.clone(), config.chain_id);
+        let chain = patiently(passes, async || ChainView::connect(&endpoint).await).await?;
+        let vault = patiently(passes, async || {
+            let head = chain.head().await?;
+            chain.vault(config.vault, config.token, &head).await
+        });
+        let vault = vault.await?;
+        // What an endpoint refused to send again after a restart is sent once more a sixth of this later.
+        let replace_after = Duration::from_millis(1_200);
+        let quick =
+            TxConfig { poll: Duration::from_millis(10), watched_blocks: 0, replace_after, ..TxConfig::default() };
         let txs = TxManager::new(chain, Arc::new(key.clone()), store.clone(), quick);
         txs.resume().await?;
         let mut link = TcpStream::connect(("127.0.0.1", config.hub))?;
@@ -86,10 +96,15 @@ impl Party {
         Ok(self.store.write(writes).await?)
     }
 
-    /// Sends an intent once, however often this is called, and sees its end.
+    /// Sends an intent once, however often this is called and the endpoint refuses, and sees its end.
     async fn transact(&self, intent: Intent) -> Result<()> {
         self.points.before(Act::Submit);
-        let handle = self.txs.submit(intent).await?;
+        let is_passing = |error: &TxError| match error {
+            TxError::NotAccepted { .. } => true,
+            TxError::Chain(error) => passes(error),
+            _ => false,
+        };
+        let handle = patiently(is_passing, async || self.txs.submit(intent.clone()).await).await?;
         self.points.after(Act::Submit);
         self.points.before(Act::Confirm);
         handle.wait().await?;
@@ -102,8 +117,11 @@ impl Party {
     }
 
     async fn look(&self, payee: Address) -> Result<View> {
-        let head = self.vault.chain().head().await?;
-        let state = self.vault.channel(self.config.payer, payee, lane(), &head).await?;
+        let looked = patiently(passes, async || {
+            let head = self.vault.chain().head().await?;
+            Ok((head, self.vault.channel(self.config.payer, payee, lane(), &head).await?))
+        });
+        let (head, state) = looked.await?;
         let (allocated, claimed, epoch, expiry) = (state.allocated, state.claimed, state.epoch, state.expiry);
         Ok(View { allocated, claimed, epoch, expiry, block: head.number })
     }
@@ -133,6 +151,25 @@ impl Party {
         })?;
         Ok(found)
     }
+}
+
+/// Tries again while what goes wrong may pass.
+async fn patiently<T, E>(passes: impl Fn(&E) -> bool, mut attempt: impl AsyncFnMut() -> Result<T, E>) -> Result<T>
+where
+    E: Into<anyhow::Error>,
+{
+    for _ in 1..TRIES {
+        match attempt().await {
+            Err(error) if passes(&error) => tokio::time::sleep(PAUSE).await,
+            ended => return ended.map_err(Into::into),
+        }
+    }
+    attempt().await.map_err(Into::into)
+}
+
+/// Whether an endpoint may do better at the next try.
+fn passes(error: &ChainError) -> bool {
+    error.is_transient() || matches!(error, ChainError::Refused { .. })
 }
 
 fn tick() -> tokio::time::Interval {
