@@ -12,7 +12,7 @@ use std::{
 };
 use symbolon_primitives::{Address, Domain};
 use symbolon_settlement::{ChainConfig, ChainView, VaultView};
-use symbolon_tests::{Devnet, command, ensure_ok, party, run, text};
+use symbolon_tests::{Devnet, command, ensure_ok, party, rpc_proxy::RpcProxy, run, text};
 
 /// Parts of the text, each an order of its own.
 pub(crate) const PARTS: usize = 4;
@@ -74,7 +74,17 @@ impl World {
         let words = ["provider", "run", "--json", "--rate", "0.05", "--claim-at", "0.000001", "--listen"];
         let mut words: Vec<String> = words.map(str::to_owned).to_vec();
         words.push(format!("/ip4/127.0.0.1/tcp/{port}"));
-        Node::new(name, data, address, words, &self.network)
+        self.node(name, data, address, words)
+    }
+
+    /// A node with a way of its own to the chain.
+    fn node(&self, name: &str, data: PathBuf, address: Address, words: Vec<String>) -> Node {
+        let mut file: Value = serde_json::from_slice(&std::fs::read(&self.network).unwrap()).unwrap();
+        let way = self.runtime.block_on(RpcProxy::start(file["rpc"].as_str().unwrap())).unwrap();
+        file["rpc"] = way.url().into();
+        let network = data.join("network.json");
+        std::fs::write(&network, file.to_string()).unwrap();
+        Node::new(name, data, address, words, &text(&network), way)
     }
 
     /// A requestor that is not started yet, and where its sound goes.
@@ -99,7 +109,7 @@ impl World {
             words.extend([format!("--{name}"), value]);
         }
         words.push("--events".into());
-        (Node::new(name, data, address, words, &self.network), wav)
+        (self.node(name, data, address, words), wav)
     }
 
     /// The samples that a local run of every part gives, one after another.
@@ -136,6 +146,8 @@ pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) data: PathBuf,
     pub(crate) address: Address,
+    /// Its only way to the chain.
+    pub(crate) way: RpcProxy,
     words: Vec<String>,
     child: Option<Child>,
     /// Where its events are read from next.
@@ -145,10 +157,10 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    fn new(name: &str, data: PathBuf, address: Address, mut words: Vec<String>, network: &str) -> Self {
+    fn new(name: &str, data: PathBuf, address: Address, mut words: Vec<String>, network: &str, way: RpcProxy) -> Self {
         let (folder, password) = (text(&data), text(&data.join("password")));
         words.extend(["--network", network, "--data", &folder, "--password-file", &password].map(str::to_owned));
-        Self { name: name.to_owned(), data, address, words, child: None, read: 0, events: Vec::new() }
+        Self { name: name.to_owned(), data, address, way, words, child: None, read: 0, events: Vec::new() }
     }
 
     /// The words of its command.
