@@ -1,10 +1,10 @@
-//! A liar between a client and a chain: an HTTP proxy in front of an RPC
-//! endpoint that answers as broken, overloaded, lagging and dishonest endpoints
-//! do. What it does is told at run time, for each method and each call.
-//!
-//! A WebSocket through it is carried as it is, until [`RpcProxy::cut`].
+//! A liar between a client and a chain: a proxy in front of an RPC endpoint
+//! that answers as broken, overloaded, lagging and dishonest endpoints do, over
+//! HTTP and within the frames of a WebSocket. What it does is told at run time,
+//! for each method and each call.
 
 use anyhow::{Context, Result};
+use futures::{SinkExt, StreamExt, stream::FuturesUnordered};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -16,6 +16,13 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::watch,
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Message,
+        protocol::{CloseFrame, Role, frame::coding::CloseCode},
+    },
 };
 
 /// The longest head of a request or an answer.
@@ -30,9 +37,9 @@ pub enum Fault {
     Hang,
     /// The answer comes this late.
     Late(Duration),
-    /// An HTTP status such as 503, with a page for people.
+    /// An HTTP status such as 503, with a page for people. A WebSocket is closed, as one that is restarted.
     Status(u16),
-    /// HTTP 429, with the seconds to wait.
+    /// HTTP 429, with the seconds to wait; on a WebSocket the same code, as JSON-RPC has it.
     RateLimited(u64),
     /// A JSON-RPC error.
     Error(i64, &'static str),
@@ -40,6 +47,8 @@ pub enum Fault {
     Half,
     /// An answer that is not JSON.
     NotJson,
+    /// Bytes that are no message at all, of HTTP or of a WebSocket.
+    Garbage,
     /// An answer of this many bytes.
     Oversize(usize),
     /// `eth_chainId` is this; everything else is as it was.
@@ -75,6 +84,7 @@ impl Fault {
             Self::Error(..) => "error",
             Self::Half => "half",
             Self::NotJson => "not-json",
+            Self::Garbage => "garbage",
             Self::Oversize(_) => "oversize",
             Self::WrongChain(_) => "wrong-chain",
             Self::Frozen(_) => "frozen",
@@ -301,10 +311,7 @@ async fn listen(shared: Arc<Shared>, listener: TcpListener, address: SocketAddr)
 async fn serve(shared: &Shared, mut client: TcpStream) -> Result<()> {
     while let Some((head, body)) = read_message(&mut client).await? {
         if head.to_ascii_lowercase().contains("upgrade: websocket") {
-            let mut server = TcpStream::connect(shared.upstream).await?;
-            server.write_all(head.as_bytes()).await?;
-            tokio::io::copy_bidirectional(&mut client, &mut server).await?;
-            return Ok(());
+            return serve_socket(shared, client, &head).await;
         }
         let request: Value = serde_json::from_slice(&body)?;
         let method = request.get("method").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -318,6 +325,92 @@ async fn serve(shared: &Shared, mut client: TcpStream) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// One WebSocket, frame after frame.
+async fn serve_socket(shared: &Shared, mut client: TcpStream, head: &str) -> Result<()> {
+    let mut server = TcpStream::connect(shared.upstream).await?;
+    server.write_all(head.as_bytes()).await?;
+    let (accepted, _) = read_message(&mut server).await?.context("the endpoint opens no WebSocket")?;
+    client.write_all(accepted.as_bytes()).await?;
+    let mut client = WebSocketStream::from_raw_socket(client, Role::Server, None).await;
+    let mut server = WebSocketStream::from_raw_socket(server, Role::Client, None).await;
+    let mut late = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            said = client.next() => {
+                let Some(said) = said else { return Ok(()) };
+                let said = said?;
+                let Message::Text(text) = &said else {
+                    server.send(said).await?;
+                    continue;
+                };
+                let request: Value = serde_json::from_str(text)?;
+                let method = request.get("method").and_then(Value::as_str).unwrap_or_default().to_owned();
+                match shared.fault_of(&method) {
+                    None => server.send(said).await?,
+                    Some(Fault::Late(by)) => late.push(async move {
+                        tokio::time::sleep(by).await;
+                        forward(shared, &request).await
+                    }),
+                    Some(fault) => {
+                        if !broken_frame(shared, &mut client, &method, request, fault).await? {
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+            said = server.next() => {
+                let Some(said) = said else { return Ok(()) };
+                client.send(said?).await?;
+            }
+            Some(answer) = late.next() => client.send(Message::text(answer?.to_string())).await?,
+        }
+    }
+}
+
+/// A frame as the fault has it; whether the connection goes on.
+async fn broken_frame(
+    shared: &Shared,
+    client: &mut WebSocketStream<TcpStream>,
+    method: &str,
+    request: Value,
+    fault: Fault,
+) -> Result<bool> {
+    let answer = match fault {
+        Fault::Reset => {
+            client.get_mut().set_zero_linger()?;
+            return Ok(false);
+        }
+        // The frame is lost; everything else on the connection goes on.
+        Fault::Hang => return Ok(true),
+        Fault::Status(_) => {
+            let frame = CloseFrame { code: CloseCode::Restart, reason: "service restart".into() };
+            client.close(Some(frame)).await?;
+            return Ok(false);
+        }
+        Fault::RateLimited(_) => error(&request, 429, "slow down"),
+        Fault::Half => {
+            let body = forward(shared, &request).await?.to_string();
+            let half = body.get(..body.len() / 2).unwrap_or_default();
+            // A text frame of one whole message, its length in eight bytes.
+            let head = [[0x81, 127].as_slice(), &u64::try_from(body.len())?.to_be_bytes()].concat();
+            client.get_mut().write_all(&[head.as_slice(), half.as_bytes()].concat()).await?;
+            return Ok(false);
+        }
+        Fault::NotJson => {
+            client.send(Message::text("{\"jsonrpc\":\"2.0\",\"result\":0x")).await?;
+            return Ok(true);
+        }
+        Fault::Garbage => {
+            // Reserved bits and an opcode that is none.
+            client.get_mut().write_all(&[0xff; 64]).await?;
+            return Ok(true);
+        }
+        lie => told(shared, method, request, lie).await?,
+    };
+    client.send(Message::text(answer.to_string())).await?;
+    Ok(true)
 }
 
 /// A message's head, with its empty line, and its body; nothing at the end.
@@ -400,7 +493,7 @@ async fn broken(
     shared: &Shared,
     client: &mut TcpStream,
     method: &str,
-    mut request: Value,
+    request: Value,
     fault: Fault,
 ) -> Result<Option<Value>> {
     Ok(match fault {
@@ -426,7 +519,6 @@ async fn broken(
             write_answer(client, 429, &format!("retry-after: {secs}\r\n"), b"slow down").await?;
             None
         }
-        Fault::Error(code, message) => Some(error(&request, code, message)),
         Fault::Half => {
             let body = forward(shared, &request).await?.to_string();
             let half = body.get(..body.len() / 2).unwrap_or_default();
@@ -438,18 +530,30 @@ async fn broken(
             write_answer(client, 200, "", b"{\"jsonrpc\":\"2.0\",\"result\":0x").await?;
             None
         }
+        Fault::Garbage => {
+            client.write_all(&[0xff; 64]).await?;
+            None
+        }
+        lie => Some(told(shared, method, request, lie).await?),
+    })
+}
+
+/// An answer that arrives as any other does, and says what the fault has it say.
+async fn told(shared: &Shared, method: &str, mut request: Value, fault: Fault) -> Result<Value> {
+    Ok(match fault {
+        Fault::Error(code, message) => error(&request, code, message),
         Fault::Oversize(bytes) => {
             let filling = "0".repeat(bytes);
-            Some(result(&request, Value::String(filling)))
+            result(&request, Value::String(filling))
         }
-        Fault::WrongChain(id) => Some(result(&request, json!(format!("{id:#x}")))),
-        Fault::Frozen(block) => Some(frozen(shared, method, &mut request, block).await?),
+        Fault::WrongChain(id) => result(&request, json!(format!("{id:#x}"))),
+        Fault::Frozen(block) => frozen(shared, method, &mut request, block).await?,
         Fault::LogsDropped | Fault::LogsDuplicated | Fault::LogsDisordered | Fault::LogsInvented => {
             let mut answer = forward(shared, &request).await?;
             if let Some(logs) = answer.get_mut("result").and_then(Value::as_array_mut) {
                 lie_about(logs, &fault, &request);
             }
-            Some(answer)
+            answer
         }
         Fault::StateFalsified => {
             let mut answer = forward(shared, &request).await?;
@@ -458,17 +562,26 @@ async fn broken(
             {
                 bytes.push(if last == '0' { '1' } else { '0' });
             }
-            Some(answer)
+            answer
         }
         Fault::Swallowed => {
             let raw = request.pointer("/params/0").and_then(Value::as_str).unwrap_or_default();
             let bytes: alloy_primitives::Bytes = raw.parse()?;
-            Some(result(&request, json!(alloy_primitives::keccak256(&bytes))))
+            result(&request, json!(alloy_primitives::keccak256(&bytes)))
         }
         Fault::ForwardedAndRefused(message) => {
             forward(shared, &request).await?;
-            Some(error(&request, -32_000, message))
+            error(&request, -32_000, message)
         }
+        // Of the connection, not of what is said.
+        Fault::Reset
+        | Fault::Hang
+        | Fault::Late(_)
+        | Fault::Status(_)
+        | Fault::RateLimited(_)
+        | Fault::Half
+        | Fault::NotJson
+        | Fault::Garbage => forward(shared, &request).await?,
     })
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn quote(base: u128, suggested_tip: Option<u128>, config: &TxConfig) 
 }
 
 /// What pools want of a replacement: an eighth more of both, where they want a tenth.
-fn raised(fee: u128) -> u128 {
+pub(crate) fn raised(fee: u128) -> u128 {
     fee.saturating_add(fee.div_ceil(8)).saturating_add(1)
 }
 

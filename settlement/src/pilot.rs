@@ -115,8 +115,9 @@ enum Taker {
 /// What became of a transaction that was sent.
 enum Sent {
     Accepted,
-    Underpriced,
-    /// Another one, not ours, waits in the pool under the nonce.
+    /// The pool wants more for it.
+    Underpriced(String),
+    /// Another one waits in the pool under the nonce, for no less: of somebody else's, or an earlier one of ours.
     Outbid,
     Refused(String),
     Unknown,
@@ -351,10 +352,12 @@ impl Shared {
                 Sent::Unknown
             }
         };
-        flight.underpriced = matches!(sent, Sent::Underpriced);
+        flight.underpriced = matches!(sent, Sent::Underpriced(_));
         flight.trouble = match &sent {
             Sent::Outbid => Some(TxError::NonceContested { nonce: flight.nonce }),
-            Sent::Refused(message) => Some(TxError::NotAccepted { message: message.clone() }),
+            Sent::Refused(message) | Sent::Underpriced(message) => {
+                Some(TxError::NotAccepted { message: message.clone() })
+            }
             _ => None,
         };
         sent
@@ -522,12 +525,24 @@ impl Shared {
         }
     }
 
+    /// Whether any attempt waits in a pool.
+    async fn is_ours_known(&self, flight: &Flight) -> bool {
+        for attempt in &flight.attempts {
+            if matches!(self.chain.knows(attempt.hash).await, Ok(true)) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Signs the same transaction again at a higher fee, or the one that takes
     /// its place; sends the old one again when the caps leave no room.
     async fn replace(&self, flight: &mut Flight, cancelling: bool) -> Result<(), TxError> {
         // Another program's transaction stands in the pool: outbidding it would
         // take it away from whoever sent it. One of the two is mined soon.
-        let outbid = matches!(flight.trouble, Some(TxError::NonceContested { .. }));
+        let is_contested = matches!(flight.trouble, Some(TxError::NonceContested { .. }));
+        // An earlier one of ours stands there: the pool wants a larger rise than others do.
+        let outbid = is_contested && !self.is_ours_known(flight).await;
         let Some(old) = flight.attempts.last().and_then(decoded) else { return Ok(()) };
         let chain = self.reads(&flight.intent);
         let base = chain.head().await?.base_fee;
@@ -555,7 +570,15 @@ impl Shared {
             None => {}
         }
         self.rebroadcast(flight).await;
-        flight.underpriced = flight.underpriced && trouble.is_none() && new.is_some();
+        if flight.underpriced {
+            if new.is_none() {
+                let (have, need) = (self.config.max_fee_per_gas, fees::raised(old.max_fee_per_gas()));
+                trouble.get_or_insert(TxError::FeeAboveCap { have, need });
+            }
+            // Why no more is offered says more than that it was too little.
+            flight.underpriced = trouble.is_none();
+            flight.trouble = trouble.take().or(flight.trouble.take());
+        }
         flight.trouble = flight.trouble.take().or(trouble);
         Ok(())
     }
@@ -619,7 +642,7 @@ fn sent_of(message: String) -> Sent {
     } else if has("replacement") && has("underpriced") {
         Sent::Outbid
     } else if has("underpriced") || has("fee too low") || has("less than block base fee") {
-        Sent::Underpriced
+        Sent::Underpriced(message)
     } else {
         Sent::Refused(message)
     }

@@ -734,7 +734,7 @@ fn cut(text: String) -> String {
 
 fn told(endpoint: &str, method: &'static str, answer: Answer) -> Result<Value, ChainError> {
     answer.map_err(|payload| {
-        if payload.is_retry_err() {
+        if payload.is_retry_err() && !is_too_much(method, &payload.message) {
             return rate_limited(endpoint.to_owned(), None);
         }
         ChainError::Refused {
@@ -744,6 +744,12 @@ fn told(endpoint: &str, method: &'static str, answer: Answer) -> Result<Value, C
             message: cut(payload.message.into_owned()),
         }
     })
+}
+
+/// Whether it is the answer that would be too large, rather than the requests too many: EIP-1474 has one code for both.
+fn is_too_much(method: &str, message: &str) -> bool {
+    let words = message.to_ascii_lowercase();
+    method == "eth_getLogs" && ["results", "range", "query timeout"].iter().any(|said| words.contains(said))
 }
 
 /// How long an endpoint is left alone that does not say how long.

@@ -207,13 +207,25 @@ async fn n2_an_endless_answer_is_cut_off_and_too_many_logs_are_asked_for_in_part
     let error = vault.channel(payer, payee, lane(), &head).await.unwrap_err();
     assert!(matches!(&error, ChainError::Unreachable { .. }), "{error}");
     // "Query returned more than 10000 results", and an answer too large to read: less is asked for at once.
-    one[0].inject(Rule::always(Fault::Error(-32_005, "limit exceeded")).on("eth_chainId").times(0));
-    one[0].inject(
-        Rule::always(Fault::Error(-32_602, "query returned more than 10000 results")).on("eth_getLogs").times(2),
-    );
+    // The code is that of too many requests too.
+    for words in [
+        "query returned more than 10000 results",
+        "query returned more than 10000 results. Try with this block range [0x0, 0x10].",
+        "query timeout exceeded",
+    ] {
+        one[0].inject(Rule::always(Fault::Error(-32_005, words)).on("eth_getLogs").times(1));
+    }
+    one[0]
+        .inject(Rule::always(Fault::Error(-32_602, "range 1000000 exceeds limit of 10000")).on("eth_getLogs").times(2));
     one[0].inject(Rule::always(Fault::Oversize(200_000)).on("eth_getLogs").times(2));
     assert_eq!(vault.events(&filter, 0, head.number).await.unwrap(), all);
-    assert_eq!((one[0].fired()["error"], one[0].fired()["oversize"]), (2, 3));
+    assert_eq!((one[0].fired()["error"], one[0].fired()["oversize"]), (5, 3));
+    // Too many requests, by the same code: fewer blocks at once are no help, and it is left alone.
+    one[0].inject(Rule::always(Fault::Error(-32_005, "limit exceeded")).on("eth_getLogs").times(1));
+    let error = vault.events(&filter, 0, head.number).await.unwrap_err();
+    assert!(matches!(&error, ChainError::RateLimited { retry_secs: 1, .. }), "{error}");
+    let again = until("it may be asked again", async || vault.events(&filter, 0, head.number).await.ok()).await;
+    assert_eq!((again, one[0].fired()["error"]), (all, 6));
 }
 
 #[tokio::test]
@@ -316,6 +328,80 @@ async fn n4_a_websocket_serves_as_http_does_and_opens_again_when_it_is_cut() {
         let error = ChainView::connect(&world.config(vec![url])).await.unwrap_err();
         assert!(matches!(error, ChainError::Unreachable { .. } | ChainError::TimedOut { .. }), "{error}");
     }
+}
+
+#[tokio::test]
+async fn n4_n6_a_websocket_whose_frames_break_is_said_to_be_in_trouble_left_out_and_comes_back() {
+    let world = World::new().await;
+    let payee = crate::world::key("payee").address();
+    let payer = opened(&world, payee).await;
+    let three = proxies(&world, 3).await;
+    let alone = world.through(vec![three[0].ws_url()]).await;
+    // Beside it two that are well, by HTTP.
+    let among = world.through(vec![three[0].ws_url(), three[1].url(), three[2].url()]).await;
+    let trouble = |vault: &symbolon_settlement::VaultView| vault.chain().endpoints()[0].trouble.clone();
+    const HEAD: &str = "eth_getBlockByNumber";
+    let broken = [
+        Fault::Late(DEADLINE * 2),
+        Fault::Hang,
+        Fault::Half,
+        Fault::Garbage,
+        Fault::NotJson,
+        Fault::Oversize(2 << 20),
+        Fault::Status(503),
+        Fault::Reset,
+        Fault::RateLimited(1),
+        Fault::WrongChain(1),
+    ];
+    for fault in broken {
+        let (name, on) = (fault.name(), if matches!(fault, Fault::WrongChain(_)) { "eth_chainId" } else { HEAD });
+        // A question under way on the same connection has an end too, and a head that is late by less is a head.
+        three[0].inject(Rule::always(Fault::Late(DEADLINE / 4)).on("eth_call").times(1));
+        let head = until("a head to ask at", async || alone.chain().head().await.ok()).await;
+        three[0].inject(Rule::always(fault.clone()).on(on).times(1));
+        let (read, error) =
+            soon(async { tokio::join!(alone.channel(payer, payee, lane(), &head), alone.chain().head()) }).await;
+        assert!(read.is_err() || read.is_ok_and(|state| state.allocated == amount(500)), "{name}");
+        let error = if on == HEAD { error.unwrap_err() } else { ChainError::NoEndpoint };
+        let is_it = match &fault {
+            Fault::Late(_) | Fault::Hang => matches!(error, ChainError::TimedOut { .. }),
+            Fault::RateLimited(_) => matches!(error, ChainError::RateLimited { retry_secs: 1, .. }),
+            // Whichever of the two questions asked for the chain's id first.
+            Fault::WrongChain(_) => true,
+            _ => matches!(error, ChainError::Unreachable { .. }),
+        };
+        assert!(is_it, "{name}: {error}");
+        let back = until("it is back", async || alone.chain().head().await.ok()).await;
+        assert!(back.number >= head.number && trouble(&alone).is_none() && alone.chain().trouble().is_none(), "{name}");
+
+        // For as long as it goes on, the others are enough, and it is said which one is missed. Nobody waits for one
+        // that is only slow to find that out.
+        let is_slow = matches!(fault, Fault::Late(_) | Fault::Hang);
+        three[0].inject(Rule::always(fault).on(on));
+        let began = Instant::now();
+        among.chain().head().await.unwrap();
+        assert!(!is_slow || began.elapsed() < DEADLINE, "{name}: {:?}", began.elapsed());
+        let left_out = async || {
+            among.chain().head().await.unwrap();
+            trouble(&among)
+        };
+        if !is_slow {
+            let why = until("it is left out", left_out).await;
+            assert!(on == HEAD || matches!(why, ChainError::WrongChain { have: 1, .. }), "{name}: {why}");
+        }
+        assert_eq!(among.channel(payer, payee, lane(), &head).await.unwrap().allocated, amount(500));
+        assert!(among.chain().trouble().is_none(), "{name}");
+        three[0].heal();
+        until("it is heard again", async || {
+            among.chain().head().await.unwrap();
+            trouble(&among).is_none().then_some(())
+        })
+        .await;
+        assert!(three[0].fired()[name] >= 2, "{name}");
+    }
+    // Late by less than its deadline it is believed.
+    three[0].inject(Rule::always(Fault::Late(DEADLINE / 4)));
+    assert!(alone.chain().head().await.is_ok());
 }
 
 #[tokio::test]

@@ -2,9 +2,13 @@
 //! words only, cancelled, or too dear (L10).
 
 use crate::world::{Party, World, amount, key, quick, soon, until};
+use alloy::{
+    consensus::{Transaction, TxEnvelope},
+    eips::Decodable2718,
+};
 use alloy_primitives::{B256, U256};
 use serde_json::json;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use symbolon_primitives::Signer;
 use symbolon_settlement::{Intent, MAX_TX_GAS, TxConfig, TxError, TxManager, ops, ops::tag};
 use symbolon_store::{TxIntent, TxState};
@@ -20,6 +24,14 @@ fn mint(world: &World, party: &Party, base: u64, wish: &str) -> Intent {
 fn journal(party: &Party, id: B256) -> TxIntent {
     party.store.read(|view| view.tx(id)).unwrap().unwrap()
 }
+
+/// The most that each attempt pays for one gas, in wei.
+fn fees(tx: &TxIntent) -> Vec<u128> {
+    let fee = |raw: &Vec<u8>| TxEnvelope::decode_2718(&mut raw.as_slice()).unwrap().max_fee_per_gas();
+    tx.attempts.iter().map(|attempt| fee(&attempt.raw)).collect()
+}
+
+const SEND: &str = "eth_sendRawTransaction";
 
 #[tokio::test]
 async fn l10_a_transaction_that_the_pool_forgot_is_sent_again() {
@@ -168,6 +180,114 @@ async fn l10_a_base_fee_times_fifty_is_waited_out_or_paid_within_the_caps() {
     world.anvil.set_ether(party.address(), ether).await.unwrap();
     soon(party.tx.run(intent)).await.unwrap();
     assert_eq!((world.wallet(party.address()).await, world.sent_by(party.address()).await), (U256::from(2), 2));
+}
+
+#[tokio::test]
+async fn l10_a_base_fee_that_rises_fifty_times_in_flight_is_paid_or_waited_out_within_the_cap() {
+    let world = World::new().await;
+    let next_base = async |gwei: u128| {
+        let fee = format!("{:#x}", gwei * GWEI);
+        world.anvil.control("anvil_setNextBlockBaseFeePerGas", json!([fee])).await.unwrap();
+        world.anvil.mine(1).await.unwrap();
+    };
+    world.anvil.set_automine(false).await.unwrap();
+    // (its cap, whether that is enough)
+    for (label, cap, is_enough) in [("rich", 200 * GWEI, true), ("careful", 40 * GWEI, false)] {
+        let party = world.party(&world.vault, label, TxConfig { max_fee_per_gas: cap, ..once() }).await;
+        next_base(1).await;
+        let handle = party.tx.submit(mint(&world, &party, 1, label)).await.unwrap();
+        let first = fees(&journal(&party, handle.id()))[0];
+        assert!(first < 50 * GWEI, "{first}");
+        next_base(50).await;
+        assert_eq!(world.wallet(party.address()).await, U256::ZERO, "the old fee still sufficed");
+        if !is_enough {
+            let why = until("it says what it waits for", async || {
+                next_base(50).await;
+                let pending = party.tx.pending();
+                assert_eq!(pending[0].mined_in, None);
+                pending[0].trouble.clone().filter(|why| !matches!(why, TxError::NotAccepted { .. }))
+            })
+            .await;
+            let TxError::FeeAboveCap { have, need } = &why else { panic!("{why}") };
+            assert!((*have, *need >= 50 * GWEI) == (cap, true) && why.hint().is_some(), "{why}");
+            assert_eq!(world.sent_by(party.address()).await, 0);
+        }
+        let base = if is_enough { 50 } else { 1 };
+        until("it is mined", async || {
+            next_base(base).await;
+            party.tx.pending().is_empty().then_some(())
+        })
+        .await;
+        soon(handle.wait()).await.unwrap();
+        let fees = fees(&journal(&party, handle.id()));
+        assert!(fees.iter().all(|fee| *fee <= cap), "{fees:?}");
+        assert!(!is_enough || fees.len() > 1 && fees.last().unwrap() > &(50 * GWEI), "{fees:?}");
+        assert_eq!((world.wallet(party.address()).await, world.sent_by(party.address()).await), (U256::from(1), 1));
+    }
+}
+
+#[tokio::test]
+async fn l10_what_a_pool_calls_underpriced_is_offered_more_up_to_the_cap() {
+    let world = World::new().await;
+    let proxy = RpcProxy::start(world.anvil.url()).await.unwrap();
+    let vault = world.through(vec![proxy.url()]).await;
+    let underpriced = || Rule::always(Fault::Error(-32_000, "transaction underpriced")).on(SEND);
+    // Nothing here waits for as long as a stuck one is left: it would not be over in time.
+    let patient = TxConfig { replace_after: Duration::from_secs(600), ..once() };
+    let party = world.party(&vault, "party", patient).await;
+    proxy.inject(underpriced().times(3));
+    let handle = party.tx.submit(mint(&world, &party, 1, "more")).await.unwrap();
+    soon(handle.wait()).await.unwrap();
+    let offered = fees(&journal(&party, handle.id()));
+    assert!(offered.len() == 4 && offered.windows(2).all(|pair| pair[1] * 10 >= pair[0] * 11), "{offered:?}");
+    assert_eq!((world.wallet(party.address()).await, world.sent_by(party.address()).await), (U256::from(1), 1));
+
+    // The pool wants more than the cap: it waits, says so, and goes out when the pool wants less.
+    let cap = 4 * GWEI;
+    let party = world.party(&vault, "careful", TxConfig { max_fee_per_gas: cap, ..once() }).await;
+    proxy.inject(underpriced());
+    let handle = party.tx.submit(mint(&world, &party, 1, "capped")).await.unwrap();
+    let why = until("it says that its cap is too low", async || {
+        let trouble = party.tx.pending().first().and_then(|pending| pending.trouble.clone());
+        trouble.filter(|trouble| !matches!(trouble, TxError::NotAccepted { .. }))
+    })
+    .await;
+    assert!(matches!(&why, TxError::FeeAboveCap { have, need } if *have == cap && *need > cap), "{why}");
+    assert!(why.hint().is_some());
+    let tried = proxy.calls(SEND);
+    until("it is tried again", async || (proxy.calls(SEND) > tried + 2).then_some(())).await;
+    assert!(fees(&journal(&party, handle.id())).iter().all(|fee| *fee <= cap));
+    proxy.heal();
+    soon(handle.wait()).await.unwrap();
+    assert_eq!((world.wallet(party.address()).await, world.sent_by(party.address()).await), (U256::from(1), 1));
+}
+
+#[tokio::test]
+async fn l10_a_replacement_of_its_own_that_a_pool_calls_underpriced_is_raised_further() {
+    let world = World::new().await;
+    let proxy = RpcProxy::start(world.anvil.url()).await.unwrap();
+    let vault = world.through(vec![proxy.url()]).await;
+    let party = world.party(&vault, "party", once()).await;
+    world.anvil.set_automine(false).await.unwrap();
+    let handle = party.tx.submit(mint(&world, &party, 1, "raised")).await.unwrap();
+    // A pool that wants more than a tenth on top.
+    proxy.inject(Rule::always(Fault::Error(-32_000, "replacement transaction underpriced")).on(SEND));
+    let said =
+        until("it is told", async || party.tx.pending().first().and_then(|pending| pending.trouble.clone())).await;
+    assert!(matches!(said, TxError::NonceContested { .. }), "{said}");
+    until("it is raised again and again", async || (journal(&party, handle.id()).attempts.len() > 3).then_some(()))
+        .await;
+    let offered = fees(&journal(&party, handle.id()));
+    assert!(offered.windows(2).all(|pair| pair[1] * 10 >= pair[0] * 11), "{offered:?}");
+    proxy.heal();
+    until("the pool has the new one", async || {
+        let last = journal(&party, handle.id()).attempts.last().unwrap().hash;
+        (!world.rpc("eth_getTransactionByHash", json!([last])).await.is_null()).then_some(())
+    })
+    .await;
+    world.anvil.mine(1).await.unwrap();
+    soon(handle.wait()).await.unwrap();
+    assert_eq!((world.wallet(party.address()).await, world.sent_by(party.address()).await), (U256::from(1), 1));
 }
 
 #[tokio::test]
