@@ -3,6 +3,7 @@
 
 mod backup;
 mod demo;
+mod disk;
 mod doctor;
 mod exec;
 mod ledger;

@@ -160,6 +160,9 @@ impl Provider {
             return;
         };
         accept.accept();
+        if self.collect_only {
+            return;
+        }
         self.renew_offer(time);
         if self.offer.as_ref().is_some_and(|offer| matches(&read.body, &offer.read.body)) {
             self.publish_offer(Some(read.peer));

@@ -37,7 +37,8 @@ use symbolon_primitives::{
     Address, AgreementDigest, Amount, ContentRef, DemandDigest, Lane, OfferDigest, OrderDigest, Signer, Timestamp,
     UnitResult,
 };
-use symbolon_settlement::{ClaimPolicy, Depth, TxConfig, VaultView};
+use symbolon_settlement::{ClaimPolicy, Depth, TxConfig, TxError, VaultView};
+use symbolon_store::StoreError;
 use symbolon_wire::{self as wire, Gossip, MAX_GOSSIP, MAX_REQUEST, RefusalCode, Request, Response};
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -120,6 +121,12 @@ pub(crate) struct Computed {
     pub(crate) outputs: BTreeSet<ContentRef>,
 }
 
+/// A fault of the disk, what becomes of it, and what to do about it: until then it claims, as the hints say.
+fn with_hint(fault: &StoreError, consequence: &str) -> String {
+    let hint = fault.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+    format!("{fault}; {consequence}{hint}")
+}
+
 /// A running provider.
 pub struct Provider {
     context: Arc<Context>,
@@ -197,13 +204,15 @@ impl Provider {
             context,
         };
         if let Some(fault) = provider.context.store.closed_by() {
-            let message = format!("{fault}; nothing is signed, claims go out");
+            let message = with_hint(fault, "nothing is signed and no order is taken");
             provider.context.events.emit(Event::Warning { message });
-            provider.say_ready();
         } else {
-            provider.resume().await?;
-            provider.hand_over_everything();
-            provider.stake_and_register(peer_signature);
+            let resumed = provider.resume().await;
+            provider.or_only_collect(resumed)?;
+            if !provider.collect_only {
+                provider.hand_over_everything();
+                provider.stake_and_register(peer_signature);
+            }
         }
         Ok((provider, net))
     }
@@ -211,7 +220,7 @@ impl Provider {
     /// Works until `stop` resolves or the network is gone.
     ///
     /// # Errors
-    /// [`NodeError`] of the store: a provider that cannot write must not sign.
+    /// [`NodeError`] of everything but the disk: a provider that cannot write signs nothing, and goes on collecting (N12).
     pub async fn run(mut self, mut net: EventReceiver, stop: impl Future<Output = ()>) -> Result<(), NodeError> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -232,20 +241,26 @@ impl Provider {
                     Ok(())
                 }
             };
-            match went {
-                Ok(()) => {}
-                Err(NodeError::Store(error)) if error.is_disk() => {
-                    if !self.collect_only {
-                        let message = format!("{error}; nothing is signed any more, claims go on");
-                        self.context.events.emit(Event::Warning { message });
-                    }
-                    self.collect_only = true;
-                }
-                Err(error) => return Err(error),
-            }
+            self.or_only_collect(went)?;
         }
         self.context.client.shutdown().await;
         self.context.store.clone().close().await;
+        Ok(())
+    }
+
+    /// From a fault of the disk on it only collects, and says so once; every other error is one.
+    fn or_only_collect(&mut self, went: Result<(), NodeError>) -> Result<(), NodeError> {
+        let error = match went {
+            Err(NodeError::Store(error) | NodeError::Tx(TxError::Store(error))) if error.is_disk() => error,
+            other => return other,
+        };
+        if !self.collect_only {
+            // Of the writes that failed with the first, this may be another.
+            let fault = self.context.store.closed_by().unwrap_or(&error);
+            let message = with_hint(fault, "nothing is signed any more");
+            self.context.events.emit(Event::Warning { message });
+        }
+        self.collect_only = true;
         Ok(())
     }
 

@@ -183,7 +183,12 @@ impl StoreError {
     /// Whether there is no room left.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        matches!(self, Self::Disk(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull))
+        // The second has no code of its own in SQLite: no room for the index of the log.
+        let is_full = |error: &rusqlite::Error| {
+            error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+                || error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+        };
+        matches!(self, Self::Disk(error) if is_full(error))
     }
 
     /// What to do about it, where there is something.

@@ -46,6 +46,7 @@ pub(crate) fn open(dir: &Path, options: StoreOptions) -> Result<Opened, StoreErr
         Held::Writable(lock) => lock,
         Held::WriteProtected(lock) => return stand_in(dir, lock, StoreError::WriteProtected { path: dir.to_owned() }),
     };
+    let has_bytes = fs::metadata(&path).is_ok_and(|file| file.len() > 0);
     match in_place(dir, &path, options) {
         Ok((conn, checked)) => Ok(Opened { conn, path, lock, checked, closed_by: None, stand_in: None }),
         Err(StoreError::Disk(error)) if is_write_protected(&error) && path.exists() => {
@@ -56,6 +57,8 @@ pub(crate) fn open(dir: &Path, options: StoreOptions) -> Result<Opened, StoreErr
             stand_in(dir, lock, StoreError::Damaged { finding })
         }
         Err(damaged @ StoreError::Damaged { .. }) => stand_in(dir, lock, damaged),
+        // Full, or failing, before anything could be read: what is there may read all the same.
+        Err(failed @ StoreError::Disk(_)) if has_bytes => stand_in(dir, lock, failed),
         Err(error) => Err(error),
     }
 }

@@ -65,7 +65,7 @@ impl Store {
     /// the folder for this process, checks the file and brings an older schema
     /// up to date.
     ///
-    /// A store that is damaged, or lies where nothing can be written, opens all
+    /// A store that is damaged, or lies where nothing can be written or on a full disk, opens all
     /// the same as far as it can be read, and takes no writes (N12):
     /// [`Store::closed_by`] says why.
     ///
