@@ -89,7 +89,7 @@ fn one_job(kept: &Kept) {
                 let theirs = kept.ask(name, &["channel", "ls"]);
                 theirs.iter().any(|channel| channel["payee"] == member["provider"])
             };
-            let name = ["provider-1", "provider-2", "provider-3"].iter().find(of_payee).unwrap();
+            let name = ["provider-1", "provider-2", "provider-3"].into_iter().find(of_payee).unwrap();
             let theirs = kept.ask(name, &["channel", "show", &payer]);
             let mut theirs = theirs.iter().flat_map(|channel| channel["orders"].as_array().unwrap());
             let same = theirs.find(|theirs| theirs["order"] == order["order"]).unwrap();

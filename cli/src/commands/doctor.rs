@@ -16,7 +16,7 @@ use crate::{
 use std::{collections::BTreeMap, fs::OpenOptions, io::Write, path::Path};
 use symbolon_node::{Finder, FoundChannel, KnownChannel, Role, engine, known_channels, now};
 use symbolon_primitives::{Address, Amount, Signer, Timestamp, U256};
-use symbolon_settlement::{ChannelState, Header, JournalledTx, VaultView, claims};
+use symbolon_settlement::{ChannelState, Header, JournalledTx, VaultView};
 use symbolon_store::Look;
 
 /// A transaction that waits longer is stuck.
@@ -218,12 +218,13 @@ async fn look_at_network(
     // The chain judges every deadline by its own time.
     let time = now().max(Timestamp(head.timestamp));
     let mut stored = stored(found, global, &vault, network.deployed_at, key);
+    let cost = ClaimCost::at(vault.chain(), &head, price).await;
     if let Some(stored) = &mut stored {
         stuck(found, &not_mined(&vault, std::mem::take(&mut stored.waiting)).await, time);
         for known in &stored.channels {
             channel(found, &vault, &head, known, time).await;
         }
-        limits(found, &stored.channels, ClaimCost::at(&head, price));
+        limits(found, &stored.channels, cost);
     }
     if let Some(key) = key {
         let in_folder = stored.as_mut().and_then(|stored| stored.finder.take());
@@ -231,7 +232,7 @@ async fn look_at_network(
             Ok(finder) => unknown(found, finder, &head).await,
             Err(error) => found.failed("channel", crate::network::node_failure(error)),
         }
-        gas(found, &vault, &head, key).await;
+        gas(found, &vault, cost, key).await;
         if stored.is_some_and(|stored| stored.registered) {
             stake(found, &vault, &head, key).await;
         }
@@ -397,12 +398,12 @@ fn limits(found: &mut Findings, channels: &[KnownChannel], cost: ClaimCost) {
     found.fine("exposure", says);
 }
 
-async fn gas(found: &mut Findings, vault: &VaultView, head: &Header, key: Address) {
+async fn gas(found: &mut Findings, vault: &VaultView, cost: ClaimCost, key: Address) {
     let have = match vault.chain().ether(key).await {
         Ok(have) => have,
         Err(error) => return found.failed("gas", crate::network::chain_failure(error)),
     };
-    let one = U256::from(head.base_fee).saturating_mul(U256::from(claims::CLAIM_GAS.saturating_add(claims::ROW_GAS)));
+    let one = U256::from(cost.wei());
     let ether = |wei: U256| tokens(u128::try_from(wei).unwrap_or(u128::MAX));
     let mend = format!("send ether to {key}; on a devnet: symbolon devnet fund {key}");
     if have < one || have.is_zero() {

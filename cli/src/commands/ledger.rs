@@ -10,7 +10,7 @@ use crate::{
 use std::collections::{BTreeMap, btree_map::Entry};
 use symbolon_node::{KnownChannel, MemberEntry, NextStep, OrderEntry, Role, Stands, known_channels, known_orders, now};
 use symbolon_primitives::{Address, Amount, Timestamp};
-use symbolon_settlement::{ChannelState, GasPrice, Header, Instrument, Payment, VaultView, claims};
+use symbolon_settlement::{ChainView, ChannelState, GasPrice, Header, Instrument, Payment, VaultView, claims};
 use symbolon_store::{GasTotal, Look};
 
 /// Runs `symbolon channel`.
@@ -24,7 +24,7 @@ pub(crate) async fn channel(args: &NetworkArgs, command: ChannelCommand, global:
         }
         ChannelCommand::Show { address, lane, price } => {
             let ledger = Ledger::read(&network, global).await?;
-            let cost = ClaimCost::at(&ledger.head, price);
+            let cost = ClaimCost::at(ledger.vault.chain(), &ledger.head, price).await;
             show(&ledger, cost, network.deployed_at, (address, lane), global.json).await
         }
         other => super::channel::run(&network, other, global).await,
@@ -81,11 +81,16 @@ pub(crate) struct ClaimCost {
 }
 
 impl ClaimCost {
-    pub(crate) fn at(head: &Header, price: PriceArgs) -> Self {
+    pub(crate) async fn at(chain: &ChainView, head: &Header, price: PriceArgs) -> Self {
         let gas = claims::CLAIM_GAS.saturating_add(claims::ROW_GAS);
-        let price = GasPrice { wei_per_gas: head.base_fee, base_per_ether: price.ether_price };
+        let price = GasPrice { wei_per_gas: chain.wei_per_gas(head).await, base_per_ether: price.ether_price };
         let base = (!price.base_per_ether.is_zero()).then(|| price.fee_up(gas));
-        Self { wei: head.base_fee.saturating_mul(gas.into()), base }
+        Self { wei: price.wei_per_gas.saturating_mul(gas.into()), base }
+    }
+
+    /// In wei.
+    pub(crate) const fn wei(&self) -> u128 {
+        self.wei
     }
 
     /// Whether it is known in tokens.
@@ -425,7 +430,7 @@ pub(crate) async fn exposure(args: &NetworkArgs, price: PriceArgs, global: &Glob
             line("as     counterparty  earmarked  earned  vouchered  claimed  at risk  limit  expires in  next");
         }
     }
-    let cost = ClaimCost::at(&ledger.head, price);
+    let cost = ClaimCost::at(ledger.vault.chain(), &ledger.head, price).await;
     for ((as_role, other), party) in &parties {
         if global.json {
             let mut value = serde_json::json!({
