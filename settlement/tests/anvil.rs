@@ -656,7 +656,10 @@ async fn l11_calls_are_cut_so_that_the_vault_takes_them_whoever_is_credited() {
     world.fund(0, 4_000_000).await;
     let head = world.view.head().await.unwrap();
     let expiry = Timestamp(head.timestamp + 86_400);
-    let account = |what: u8, index: u16| Address::left_padding_from(&[what, (index >> 8) as u8, index as u8]);
+    let account = |what: u8, index: u16| {
+        let [high, low] = index.to_be_bytes();
+        Address::left_padding_from(&[what, high, low])
+    };
     let channels: Vec<(Address, Lane)> = (0..ROWS)
         .map(|index| (account(1, index), Royalty::new(account(2, index), 500).unwrap().lane(LANE)))
         .chain(
