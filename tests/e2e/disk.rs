@@ -8,6 +8,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
 use symbolon_primitives::{Address, Amount, Key, Royalty, Signer, Voucher, receipt::Paid, watch::Package};
 use symbolon_settlement::{ChainConfig, ChainView, VaultView};
@@ -191,6 +192,12 @@ fn e2e_n12_a_provider_that_cannot_write_says_so_collects_what_it_holds_and_takes
 
     // A damaged page; a disk that cannot be written.
     damage(&folders[0], "tx_intents");
+    let dear = ["--claim-at", EAGER, "--ether-price", "1000000000"];
+    let mut weighs = Telling::start(provider(&market, 0, &dear));
+    weighs.wait_warning("nothing is signed and no order is taken", 0);
+    std::thread::sleep(Duration::from_secs(3));
+    weighs.stop();
+    assert!(chain.balance(owners[0]).is_zero(), "gas costs more than what is held: {:#?}", weighs.said());
     let damaged = Telling::start(provider(&market, 0, &["--claim-at", EAGER]));
     collects(&chain, &damaged, &["damaged", "symbolon restore"], owners[0], held[0]);
     let read_only = "mount -o remount,ro \"$FOLDER\"; exec \"$@\"";

@@ -179,6 +179,8 @@ impl Provider {
         let channels: Vec<ChannelRecord> = snapshot::all(&context.store)?;
         let (reports, incoming) = mpsc::channel(REPORTS);
         let head = context.vault.chain().anchor(Depth::Blocks(config.terms.timing.depth.into())).await?;
+        // Known before the first claim: it waits for no look at the chain.
+        let wei_per_gas = context.vault.chain().wei_per_gas(&head).await;
         let mut provider = Self {
             offer: None,
             offers: BTreeMap::new(),
@@ -196,7 +198,7 @@ impl Provider {
             computing: BTreeSet::new(),
             running: 0,
             queue: VecDeque::new(),
-            chain: money::ChainState::starting_at(head.number, &orders),
+            chain: money::ChainState::starting_at(head, wei_per_gas, &orders),
             orders,
             reports,
             incoming,

@@ -175,16 +175,18 @@ pub(super) struct ChainState {
 const MAX_BACKOFF_SECS: u64 = 600;
 
 impl ChainState {
-    /// Looks for settlements from `block` on, or from the start when orders from before are open.
-    pub(super) fn starting_at(block: u64, orders: &BTreeMap<OrderDigest, OrderRecord>) -> Self {
+    /// Looks for settlements from `head` on, or from the start when orders from before are open.
+    pub(super) fn starting_at(head: Header, wei_per_gas: u128, orders: &BTreeMap<OrderDigest, OrderRecord>) -> Self {
         let open = orders.values().any(|record| !record.paid);
+        let mut blocks = Recent::default();
+        blocks.note(head);
         Self {
-            next: if open { 0 } else { block },
+            next: if open { 0 } else { head.number },
             polling: false,
             claiming: false,
             urgent: false,
-            wei_per_gas: 0,
-            blocks: Recent::default(),
+            wei_per_gas,
+            blocks,
             claim_not_before: Timestamp(0),
             backoff_secs: 1,
             next_view: 0,
@@ -651,28 +653,35 @@ impl Provider {
                 return Ok(());
             }
         };
-        for (id, view) in found.views {
-            if let Some(mut record) = self.unseen.remove(&id)
-                && !view.allocated.is_zero()
-            {
-                // It is real: somebody paid for the slot.
-                record.watch_until = now().plus_secs(WATCH_SECS);
-                self.channels.entry(id).or_insert(record);
-            }
-            match self.channel(id, PayeeInput::Seen(view)).await? {
-                Ok(effects) => self.on_seen(&effects).await?,
-                Err(rejected) => tracing::debug!(%rejected, "a look at the chain came late"),
-            }
-        }
+        self.chain.next_view += 1;
+        self.chain.wei_per_gas = found.wei_per_gas;
+        self.chain.blocks.note(found.newest);
+        self.chain.next = found.next.max(self.chain.next);
         for order in found.settled {
             if self.orders.contains_key(&order) {
                 self.context.events.emit(Event::QuorumSettled { order, by_us: false });
             }
         }
-        self.chain.next_view += 1;
-        self.chain.wei_per_gas = found.wei_per_gas;
-        self.chain.blocks.note(found.newest);
-        self.chain.next = found.next.max(self.chain.next);
+        // Where the disk takes no more, what was seen of the others counts for claiming all the same.
+        let mut all = Ok(());
+        for (id, view) in found.views {
+            all = all.and(self.saw(id, view).await);
+        }
+        all
+    }
+
+    async fn saw(&mut self, id: (Address, Lane), view: View) -> Result<(), NodeError> {
+        if let Some(mut record) = self.unseen.remove(&id)
+            && !view.allocated.is_zero()
+        {
+            // It is real: somebody paid for the slot.
+            record.watch_until = now().plus_secs(WATCH_SECS);
+            self.channels.entry(id).or_insert(record);
+        }
+        match self.channel(id, PayeeInput::Seen(view)).await? {
+            Ok(effects) => self.on_seen(&effects).await?,
+            Err(rejected) => tracing::debug!(%rejected, "a look at the chain came late"),
+        }
         Ok(())
     }
 }
