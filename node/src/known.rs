@@ -42,7 +42,7 @@ pub struct KnownChannel {
     pub earned: Amount,
     /// Payee: worked, or may have, ahead of its money (SYM-25). Payer: the most the open order may still cost.
     pub exposure: Amount,
-    /// Payee: the most exposure to this payer key that its newest agreement allows, if one is in force.
+    /// Payee: the most exposure to this payer key, the lowest of its agreements in force, if one is.
     pub limit: Option<Amount>,
     /// The order that is open.
     pub open_order: Option<OrderDigest>,

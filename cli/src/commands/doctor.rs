@@ -4,7 +4,7 @@ mod endpoints;
 
 use super::{
     channel::not_mined,
-    ledger::{ClaimCost, span, until},
+    ledger::{GasCost, span, until},
 };
 use crate::{
     args::{Global, NetworkArgs, PriceArgs},
@@ -218,7 +218,7 @@ async fn look_at_network(
     // The chain judges every deadline by its own time.
     let time = now().max(Timestamp(head.timestamp));
     let mut stored = stored(found, global, &vault, network.deployed_at, key);
-    let cost = ClaimCost::at(vault.chain(), &head, price).await;
+    let cost = GasCost::at(vault.chain(), &head, price).await;
     if let Some(stored) = &mut stored {
         stuck(found, &not_mined(&vault, std::mem::take(&mut stored.waiting)).await, time);
         for known in &stored.channels {
@@ -377,7 +377,7 @@ fn payees_earmark(found: &mut Findings, known: &KnownChannel, state: &ChannelSta
 }
 
 /// Whether the exposure limits of this payee are above what going after them costs (SYM-25).
-fn limits(found: &mut Findings, channels: &[KnownChannel], cost: ClaimCost) {
+fn limits(found: &mut Findings, channels: &[KnownChannel], cost: GasCost) {
     let limits: BTreeMap<Address, Amount> =
         channels.iter().filter_map(|known| Some((known.payer, known.limit?))).collect();
     let before = found.0.len();
@@ -391,19 +391,19 @@ fn limits(found: &mut Findings, channels: &[KnownChannel], cost: ClaimCost) {
         return;
     }
     let says = if cost.is_weighed() {
-        "limits are above the gas of one claim"
+        "limits are above the gas of settling one order"
     } else {
         "limits are not weighed against gas: --ether-price says what an ether is worth"
     };
     found.fine("exposure", says);
 }
 
-async fn gas(found: &mut Findings, vault: &VaultView, cost: ClaimCost, key: Address) {
+async fn gas(found: &mut Findings, vault: &VaultView, cost: GasCost, key: Address) {
     let have = match vault.chain().ether(key).await {
         Ok(have) => have,
         Err(error) => return found.failed("gas", crate::network::chain_failure(error)),
     };
-    let one = U256::from(cost.wei());
+    let one = U256::from(cost.claim_wei());
     let ether = |wei: U256| tokens(u128::try_from(wei).unwrap_or(u128::MAX));
     let mend = format!("send ether to {key}; on a devnet: symbolon devnet fund {key}");
     if have < one || have.is_zero() {

@@ -24,7 +24,7 @@ pub(crate) async fn channel(args: &NetworkArgs, command: ChannelCommand, global:
         }
         ChannelCommand::Show { address, lane, price } => {
             let ledger = Ledger::read(&network, global).await?;
-            let cost = ClaimCost::at(ledger.vault.chain(), &ledger.head, price).await;
+            let cost = GasCost::at(ledger.vault.chain(), &ledger.head, price).await;
             show(&ledger, cost, network.deployed_at, (address, lane), global.json).await
         }
         other => super::channel::run(&network, other, global).await,
@@ -70,39 +70,43 @@ impl Ledger {
     }
 }
 
-/// What collecting from one channel costs now: a claim of one voucher. An exposure limit below it is not worth having:
-/// what a silent requestor owes at most does not pay for going after it (SYM-25).
+/// What collecting costs now. Exposure is work without a voucher, so what a silent requestor owes is settled by a quorum:
+/// a limit below the gas of that, by two replicas and without a royalty, is not worth having (SYM-25).
 #[derive(Clone, Copy)]
-pub(crate) struct ClaimCost {
-    /// In wei.
-    wei: u128,
-    /// In base units of the token, where it was said what an ether is worth.
-    base: Option<Amount>,
+pub(crate) struct GasCost {
+    /// Of a claim of one voucher, in wei.
+    claim_wei: u128,
+    /// Of settling one order, in wei.
+    settle_wei: u128,
+    /// The same in base units of the token, where it was said what an ether is worth.
+    settle: Option<Amount>,
 }
 
-impl ClaimCost {
+impl GasCost {
     pub(crate) async fn at(chain: &ChainView, head: &Header, price: PriceArgs) -> Self {
-        let gas = claims::CLAIM_GAS.saturating_add(claims::ROW_GAS);
+        let claim = claims::CLAIM_GAS.saturating_add(claims::ROW_GAS);
+        let settle = claims::SETTLE_GAS.saturating_add(claims::SETTLE_ROW_GAS.saturating_mul(2));
         let price = GasPrice { wei_per_gas: chain.wei_per_gas(head).await, base_per_ether: price.ether_price };
-        let base = (!price.base_per_ether.is_zero()).then(|| price.fee_up(gas));
-        Self { wei: price.wei_per_gas.saturating_mul(gas.into()), base }
+        let wei = |gas: u64| price.wei_per_gas.saturating_mul(gas.into());
+        let is_weighed = !price.base_per_ether.is_zero();
+        Self { claim_wei: wei(claim), settle_wei: wei(settle), settle: is_weighed.then(|| price.fee_up(settle)) }
     }
 
-    /// In wei.
-    pub(crate) const fn wei(&self) -> u128 {
-        self.wei
+    /// Of a claim of one voucher, in wei.
+    pub(crate) const fn claim_wei(&self) -> u128 {
+        self.claim_wei
     }
 
     /// Whether it is known in tokens.
     pub(crate) const fn is_weighed(&self) -> bool {
-        self.base.is_some()
+        self.settle.is_some()
     }
 
     /// Says that a limit is below it, if it is.
     pub(crate) fn warning(&self, limit: Amount) -> Option<String> {
-        let cost = self.base.filter(|cost| limit < *cost)?;
+        let cost = self.settle.filter(|cost| limit < *cost)?;
         Some(format!(
-            "the exposure limit, {} tokens, is below {}, the gas of one claim now: a silent requestor is not worth \
+            "the exposure limit, {} tokens, is below {}, the gas of settling one order: a silent requestor is not worth \
              going after",
             tokens(limit.get()),
             tokens(cost.get()),
@@ -111,11 +115,11 @@ impl ClaimCost {
 
     /// Members that say so in JSON: the limit, the cost, and which is more where that is known.
     fn members(&self, limit: Option<Amount>) -> [(&'static str, serde_json::Value); 4] {
-        let below = limit.and_then(|limit| Some(limit < self.base?));
+        let below = limit.and_then(|limit| Some(limit < self.settle?));
         [
             ("limit", serde_json::json!(limit)),
-            ("claim_gas_wei", self.wei.to_string().into()),
-            ("claim_gas_cost", serde_json::json!(self.base)),
+            ("settle_gas_wei", self.settle_wei.to_string().into()),
+            ("settle_gas_cost", serde_json::json!(self.settle)),
             ("limit_below_gas", serde_json::json!(below)),
         ]
     }
@@ -124,8 +128,8 @@ impl ClaimCost {
     fn note_unweighed(&self, limits: impl IntoIterator<Item = Option<Amount>>) {
         if !self.is_weighed() && limits.into_iter().flatten().next().is_some() {
             note(&format!(
-                "one claim costs {} ether now; whether the limits are above it is told with --ether-price",
-                tokens(self.wei)
+                "settling one order costs {} ether now; whether the limits are above it is told with --ether-price",
+                tokens(self.settle_wei)
             ));
         }
     }
@@ -235,7 +239,7 @@ fn short_hash(text: &str) -> String {
 /// One counterparty's channels, each with its orders, vouchers and transactions.
 async fn show(
     ledger: &Ledger,
-    cost: ClaimCost,
+    cost: GasCost,
     deployed_at: u64,
     (address, lane): (Address, Option<u16>),
     as_json: bool,
@@ -303,7 +307,7 @@ fn paid_in<'a>(payments: &'a [Payment], order: &OrderEntry, member: &MemberEntry
 
 fn show_one(
     ledger: &Ledger,
-    cost: ClaimCost,
+    cost: GasCost,
     (known, state): (&KnownChannel, &ChannelState),
     payments: &[Payment],
     as_json: bool,
@@ -430,7 +434,7 @@ pub(crate) async fn exposure(args: &NetworkArgs, price: PriceArgs, global: &Glob
             line("as     counterparty  earmarked  earned  vouchered  claimed  at risk  limit  expires in  next");
         }
     }
-    let cost = ClaimCost::at(ledger.vault.chain(), &ledger.head, price).await;
+    let cost = GasCost::at(ledger.vault.chain(), &ledger.head, price).await;
     for ((as_role, other), party) in &parties {
         if global.json {
             let mut value = serde_json::json!({

@@ -63,8 +63,7 @@ pub(crate) async fn run(args: &ProviderArgs, global: &Global) -> Result<(), Fail
     };
     let as_json = global.json;
     if let Ok(head) = vault.chain().head().await {
-        let cost =
-            super::ledger::ClaimCost::at(vault.chain(), &head, PriceArgs { ether_price: args.claims.ether_price });
+        let cost = super::ledger::GasCost::at(vault.chain(), &head, PriceArgs { ether_price: args.claims.ether_price });
         let cost = cost.await;
         if let Some(message) = cost.warning(args.exposure) {
             print(&Event::Warning { message }, as_json);

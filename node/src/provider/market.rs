@@ -70,20 +70,21 @@ pub(crate) fn agreed_payers(view: &View<'_>) -> Result<BTreeSet<Address>, NodeEr
     Ok(records.iter().map(|record| record.signed.terms.payer).collect())
 }
 
-/// The exposure limit that the newest agreement with each payer key names (SYM-25).
+/// The lowest exposure limit of the agreements in force with each payer key (SYM-25): each order keeps to its own.
 pub(crate) fn exposure_limits(view: &View<'_>, domain: &Domain) -> Result<BTreeMap<Address, Amount>, NodeError> {
-    let mut newest: BTreeMap<Address, (Timestamp, Amount)> = BTreeMap::new();
+    let (time, mut lowest) = (now(), BTreeMap::new());
     for record in snapshot::all_in::<AgreementRecord>(view)? {
         // Those of other vaults are kept under other names.
         if view.record(AgreementRecord::KIND, record.digest(domain).as_bytes())?.is_none() {
             continue;
         }
         let terms = &record.signed.terms;
-        let this = (terms.valid_until, terms.exposure_limit);
-        let kept = newest.entry(terms.payer).or_insert(this);
-        *kept = this.max(*kept);
+        if terms.valid_until >= time {
+            let kept = lowest.entry(terms.payer).or_insert(terms.exposure_limit);
+            *kept = terms.exposure_limit.min(*kept);
+        }
     }
-    Ok(newest.into_iter().map(|(payer, (_, limit))| (payer, limit)).collect())
+    Ok(lowest)
 }
 
 impl Provider {
