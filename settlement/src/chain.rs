@@ -1,10 +1,9 @@
 //! What the chain says, at a depth that the reader chooses (SYM-26).
 
 use crate::{
-    ContractError, Intent,
+    ContractError, Intent, TxConfig,
     error::ChainError,
     rpc::{ChainConfig, EndpointStatus, Header, Rpc, Trust, parse},
-    tx::USUAL_TIP,
 };
 use alloy::{
     primitives::{Address, B256, Bytes, U64, U128, U256},
@@ -257,10 +256,11 @@ impl ChainView {
         tip.ok().map(|tip| tip.to())
     }
 
-    /// What one gas is about to cost after `head`, in wei: its base fee and the tip that the endpoint suggests. Nobody
-    /// checks a suggestion, so no more of it is believed than the usual tip.
+    /// What one gas is about to cost after `head`, in wei: its base fee and the tip that a transaction would offer, which
+    /// is what the endpoint suggests, as far as the usual caps believe it.
     pub async fn wei_per_gas(&self, head: &Header) -> u128 {
-        let tip = self.suggested_tip().await.unwrap_or(USUAL_TIP).min(USUAL_TIP);
+        let usual = TxConfig::default();
+        let tip = self.suggested_tip().await.unwrap_or(usual.tip_per_gas).min(usual.max_tip_per_gas);
         head.base_fee.saturating_add(tip)
     }
 

@@ -406,6 +406,12 @@ impl Shared {
                     let stuck = replaced_at.elapsed() >= self.config.replace_after;
                     if wants_cancel || stuck || flight.underpriced {
                         match self.replace(&mut flight, cancel.load(Ordering::Acquire)).await {
+                            // No rise without a line in the journal; but what is out goes on, or all that was sent
+                            // after it would wait for it in vain.
+                            Err(TxError::Store(error)) if error.is_disk() => {
+                                self.rebroadcast(&mut flight).await;
+                                flight.trouble = Some(TxError::Store(error));
+                            }
                             Err(error) if !is_passing(&error) => return Err(error),
                             Err(error) => flight.trouble = Some(error),
                             Ok(()) => {}
@@ -525,9 +531,9 @@ impl Shared {
         }
     }
 
-    /// Whether any attempt waits in a pool.
+    /// Whether any attempt under the nonce that it has now waits in a pool.
     async fn is_ours_known(&self, flight: &Flight) -> bool {
-        for attempt in &flight.attempts {
+        for attempt in flight.attempts.iter().filter(|attempt| attempt.nonce == flight.nonce) {
             if matches!(self.chain.knows(attempt.hash).await, Ok(true)) {
                 return true;
             }

@@ -28,9 +28,6 @@ use tokio::{sync::watch, task::JoinSet};
 /// The most gas one transaction may ask for (EIP-7825).
 pub const MAX_TX_GAS: u64 = 1 << 24;
 
-/// The tip for one gas where nobody says otherwise, in wei.
-pub(crate) const USUAL_TIP: u128 = 1_000_000_000;
-
 /// How patient and how generous the manager is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TxConfig {
@@ -62,7 +59,7 @@ impl Default for TxConfig {
     fn default() -> Self {
         Self {
             max_fee_per_gas: 500_000_000_000,
-            tip_per_gas: USUAL_TIP,
+            tip_per_gas: 1_000_000_000,
             max_tip_per_gas: 50_000_000_000,
             max_tx_wei: 1_000_000_000_000_000_000,
             max_day_wei: 5_000_000_000_000_000_000,
