@@ -208,7 +208,7 @@ impl JobRecord {
         Write::delete(Self::KIND, self.id.0.to_vec())
     }
 
-    fn ended(&self) -> Result<Write, NodeError> {
+    pub(super) fn ended(&self) -> Result<Write, NodeError> {
         let Self { id, command, begun_at, identity, .. } = self;
         let Identity { domain, parts, .. } = *identity;
         let (command, ended_at) = (command.clone(), now());

@@ -378,8 +378,12 @@ impl Requestor {
             requestor.warn(format!("{unpaid} vouchers are owed and not signed, because the chain cannot be told"));
         }
         if done.is_err() && requestor.orders.is_empty() {
-            // Nothing went out that another run could go on with.
-            if let Err(error) = context.store.write(vec![requestor.job.forget()]).await {
+            // Nothing went out that another run could go on with. What it earmarked is still its own.
+            let mut writes = vec![requestor.job.forget()];
+            if !requestor.earmarked.is_zero() {
+                writes.push(requestor.job.ended()?);
+            }
+            if let Err(error) = context.store.write(writes).await {
                 tracing::warn!(%error, "a job that came to nothing is not forgotten");
             }
         }
