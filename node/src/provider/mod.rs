@@ -145,6 +145,8 @@ pub struct Provider {
     unseen: BTreeMap<(Address, Lane), ChannelRecord>,
     orders: BTreeMap<OrderDigest, OrderRecord>,
     timers: BTreeMap<OrderDigest, Timestamp>,
+    /// When orders were last settled by a provider that only collects.
+    settled_at: BTreeMap<OrderDigest, Timestamp>,
     preparing: BTreeSet<OrderDigest>,
     fetching_modules: BTreeSet<(AgreementDigest, ContentRef)>,
     modules: BTreeMap<ContentRef, CompiledModule>,
@@ -192,6 +194,7 @@ impl Provider {
             channels: channels.into_iter().map(|record| (record.id(), record)).collect(),
             unseen: BTreeMap::new(),
             timers: BTreeMap::new(),
+            settled_at: BTreeMap::new(),
             preparing: BTreeSet::new(),
             fetching_modules: BTreeSet::new(),
             modules: BTreeMap::new(),
@@ -355,6 +358,9 @@ impl Provider {
             Done::Sent(sent) => self.on_sent(sent).await,
             Done::Staked(staked) => {
                 staked?;
+                if self.collect_only {
+                    return Ok(());
+                }
                 self.staked = true;
                 self.look_for_unknown_channels();
                 self.say_ready();
@@ -367,6 +373,7 @@ impl Provider {
         let time = now();
         self.claim_what_is_worth_it(time);
         if self.collect_only {
+            self.settle_what_is_due(time);
             return Ok(());
         }
         let due: Vec<OrderDigest> =

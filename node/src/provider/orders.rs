@@ -24,9 +24,14 @@ use symbolon_primitives::{
     Address, Amount, ContentRef, Domain, GiveUp, Lane, Leaf, Nonce, OrderDigest, SignedAgreement, SignedOrder, Signer,
     Timestamp, UnitResult, Workunit, receipt::Receipt, results::total_fuel, results_root, watch::Package,
 };
-use symbolon_quorum::{Effect, Effects, Message, Rejected, Remedy, Replica, ReplicaEvent, ReplicaInput, ReplicaPhase};
+use symbolon_quorum::{
+    Effect, Effects, Message, Rejected, Remedy, Replica, ReplicaEvent, ReplicaInput, ReplicaPhase, Settlement,
+};
 use symbolon_store::{Direction, Durable, View, VoucherKey, VoucherRow, Write};
 use symbolon_wire::{OrderMessage, RefusalCode, Request, Response, Right};
+
+/// How long a settlement has before a provider that only collects tries again, in seconds.
+const SETTLE_AGAIN_SECS: u64 = 60;
 
 /// Everything about one order on this provider, durable as a whole.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -257,6 +262,22 @@ impl Provider {
             }
         }
         Ok(())
+    }
+
+    /// Settles by quorum whatever is due, where the disk takes no more: the replicas' own timers would have to be kept.
+    pub(super) fn settle_what_is_due(&mut self, time: Timestamp) {
+        let is_due = |at: Timestamp, order: &OrderDigest| {
+            at <= time && self.settled_at.get(order).is_none_or(|last| last.plus_secs(SETTLE_AGAIN_SECS) <= time)
+        };
+        let unpaid = self.orders.iter().filter(|(_, record)| !record.paid);
+        let due: Vec<(OrderDigest, Settlement)> = unpaid
+            .filter(|(order, record)| record.replica.settle_at().is_some_and(|at| is_due(at, order)))
+            .filter_map(|(order, record)| Some((*order, record.replica.settlement()?)))
+            .collect();
+        for (order, settlement) in due {
+            self.settled_at.insert(order, time);
+            self.settle(order, &settlement);
+        }
     }
 
     fn send(&self, order: OrderDigest, to: Address, message: Durable<&Message>) {

@@ -21,6 +21,8 @@ use std::{
 pub(crate) const FILE: &str = "symbolon.db";
 /// Its write-ahead log.
 const LOG: &str = "symbolon.db-wal";
+/// A folder in memory, where the system has one.
+const MEMORY: &str = "/dev/shm";
 
 /// How long a statement waits for a reader.
 const BUSY: Duration = Duration::from_secs(5);
@@ -83,20 +85,27 @@ fn in_place(dir: &Path, path: &Path, options: StoreOptions) -> Result<(Connectio
     Ok((conn, checked))
 }
 
-/// A copy elsewhere of whatever can be read, for looking at only.
-fn stand_in(dir: &Path, lock: FolderLock, why: StoreError) -> Result<Opened, StoreError> {
-    let place = tempfile::Builder::new()
-        .prefix("symbolon-stand-in-")
-        .tempdir()
-        .map_err(|source| folder(&std::env::temp_dir(), source))?;
+/// A folder in `parent` with a copy of the store's files.
+fn copied(dir: &Path, parent: &Path) -> Result<tempfile::TempDir, StoreError> {
+    let place = tempfile::Builder::new().prefix("symbolon-stand-in-").tempdir_in(parent);
+    let place = place.map_err(|source| folder(parent, source))?;
     for name in [FILE, LOG] {
-        match fs::copy(dir.join(name), place.path().join(name)) {
+        let copy = place.path().join(name);
+        match fs::copy(dir.join(name), &copy) {
             // A copied file is as protected as the original.
-            Ok(_) => make_writable(&place.path().join(name)).map_err(|source| folder(place.path(), source))?,
+            Ok(_) => make_writable(&copy).map_err(|source| folder(place.path(), source))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound && name == LOG => {}
-            Err(source) => return Err(folder(&dir.join(name), source)),
+            Err(source) => return Err(folder(&copy, source)),
         }
     }
+    Ok(place)
+}
+
+/// A copy elsewhere of whatever can be read, for looking at only.
+fn stand_in(dir: &Path, lock: FolderLock, why: StoreError) -> Result<Opened, StoreError> {
+    // The usual place may lie on the same full disk: memory does not.
+    let place =
+        copied(dir, &std::env::temp_dir()).or_else(|error| copied(dir, Path::new(MEMORY)).map_err(|_| error))?;
     let path = match &why {
         StoreError::Damaged { finding } => rescue::rescue(&place.path().join(FILE), place.path()).map_err(|error| {
             StoreError::Damaged { finding: format!("{finding}; nothing of it can be read: {error}") }
