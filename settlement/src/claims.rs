@@ -395,20 +395,28 @@ impl Row {
 struct Load {
     gas: u64,
     bytes: u64,
-    row_bytes: u64,
+    header_bytes: u64,
     credited: BTreeSet<Address>,
+    lanes: BTreeMap<(Address, Lane), u8>,
 }
 
 impl Load {
     /// A call without rows.
-    fn empty(row_bytes: u64) -> Self {
+    fn empty(header_bytes: u64) -> Self {
         // Its first payee is in its gas.
         let gas = CLAIM_GAS.saturating_sub(ACCOUNT_GAS);
-        Self { gas, bytes: 0, row_bytes, credited: BTreeSet::new() }
+        Self { gas, bytes: 0, header_bytes, credited: BTreeSet::new(), lanes: BTreeMap::new() }
     }
 
     fn grow(&mut self, voucher: &Voucher) {
-        self.bytes = self.bytes.saturating_add(self.row_bytes);
+        // A header counts its rows in one byte.
+        let rows = self.lanes.entry((voucher.payee, voucher.lane)).or_insert(u8::MAX);
+        if *rows == u8::MAX {
+            *rows = 0;
+            self.bytes = self.bytes.saturating_add(self.header_bytes);
+        }
+        *rows = rows.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(ROW_BYTES);
         let mut gas = ROW_GAS;
         if self.credited.insert(voucher.payee) {
             gas = gas.saturating_add(ACCOUNT_GAS);
@@ -430,10 +438,10 @@ impl Load {
 
 /// Cuts rows, in their order, into as few calls as the cap on a transaction's gas
 /// and length allow; with the gas of each, at most.
-fn cut<T>(rows: &[T], row_bytes: u64, voucher: impl Fn(&T) -> &Voucher) -> Vec<(&[T], u64)> {
+fn cut<T>(rows: &[T], header_bytes: u64, voucher: impl Fn(&T) -> &Voucher) -> Vec<(&[T], u64)> {
     let (mut calls, mut rest) = (Vec::new(), rows);
     while !rest.is_empty() {
-        let (mut gas, mut load) = (0, Load::empty(row_bytes));
+        let (mut gas, mut load) = (0, Load::empty(header_bytes));
         let mut count = 0_usize;
         for row in rest {
             load.grow(voucher(row));
@@ -455,7 +463,7 @@ fn cut<T>(rows: &[T], row_bytes: u64, voucher: impl Fn(&T) -> &Voucher) -> Vec<(
 /// [`claim_for`](crate::ops::claim_for) as the cap on a transaction's gas and length allow.
 #[must_use]
 pub fn calls_for<T>(rows: &[T], voucher: impl Fn(&T) -> &Voucher) -> Vec<&[T]> {
-    let calls = cut(rows, PAYEE_BYTES + HEADER_BYTES + ROW_BYTES, voucher);
+    let calls = cut(rows, PAYEE_BYTES + HEADER_BYTES, voucher);
     calls.into_iter().map(|(call, _)| call).collect()
 }
 
@@ -525,7 +533,7 @@ pub fn plan(
     rows.sort_by_key(|row| (row.held.place().payee, row.pressing, core::cmp::Reverse(row.value)));
     for payee in rows.chunk_by(|a, b| a.held.place().payee == b.held.place().payee) {
         let worth = worth_their_gas(payee, market, &mut plan);
-        for (call, gas) in cut(&worth, HEADER_BYTES + ROW_BYTES, |row| &row.held.signed.voucher) {
+        for (call, gas) in cut(&worth, HEADER_BYTES, |row| &row.held.signed.voucher) {
             claim_or_wait(call, gas, market, policy, &mut plan);
         }
     }
@@ -866,12 +874,12 @@ mod tests {
         other.signed.voucher.payee = Address::repeat_byte(8);
         all.push(other);
         let claims = of(&all).claims;
-        assert_eq!(claims.iter().map(|claim| claim.vouchers().len()).collect::<Vec<_>>(), vec![1, 1_071, 1_071, 358]);
+        assert_eq!(claims.iter().map(|claim| claim.vouchers().len()).collect::<Vec<_>>(), vec![1, 1_394, 1_106]);
         assert_eq!(claims[0].payee, Address::repeat_byte(8));
         let total: u128 = claims.iter().skip(1).map(|claim| claim.value.get()).sum();
         assert_eq!(total, 2_500 * 400_000);
         assert!(claims.iter().all(|claim| claim.gas <= MAX_TX_GAS));
-        assert_eq!(claims[1].gas, 45_000 + 1_071 * 12_000);
+        assert_eq!(claims[1].gas, 45_000 + 1_394 * 12_000);
         let bytes = crate::ops::claim_records(claims[1].vouchers()).len();
         assert!(u64::try_from(bytes).unwrap() <= MAX_CALL_BYTES);
     }
@@ -892,20 +900,38 @@ mod tests {
             held.signed.voucher.payee = Address::left_padding_from(&(n + 1).to_be_bytes());
             held
         };
-        // (2^24 - 45,000) / (12,000 + 3,000 + 22,500); all for one author are as many as are short enough.
+        let on_own_lane = |n: u16| {
+            let mut held = held(n, 400_000, 1_000);
+            held.signed.voucher.lane = Royalty::NONE.lane(n);
+            held
+        };
+        // (2^24 - 45,000) / (12,000 + 3,000 + 22,500); all for one author are one call.
         let authors: Vec<_> = (0..1_100).map(|n| with_author(n + 1, held(n, 400_000, 1_000))).collect();
         let claims = of(&authors).claims;
         assert_eq!(claims.iter().map(|claim| claim.entries.len()).collect::<Vec<_>>(), [446, 446, 208]);
         assert_eq!(claims.iter().map(|claim| claim.gas).collect::<Vec<_>>(), [16_770_000, 16_770_000, 7_845_000]);
         let one: Vec<_> = (0..1_100).map(|n| with_author(7, held(n, 400_000, 1_000))).collect();
         let claims = of(&one).claims;
+        assert_eq!(
+            claims.iter().map(|claim| (claim.entries.len(), claim.gas)).collect::<Vec<_>>(),
+            [(1_100, 16_567_500)]
+        );
+        // On lanes of their own 120,000 / (33 + 79) are short enough.
+        let claims = of(&(0..1_100).map(on_own_lane).collect::<Vec<_>>()).claims;
         assert_eq!(claims.iter().map(|claim| claim.entries.len()).collect::<Vec<_>>(), [1_071, 29]);
-        assert_eq!(claims[0].gas, 45_000 + 22_500 + 1_071 * 15_000);
-        // For others: 120,000 / 132 of one payee, (2^24 - 22,500) / 34,500 of many, of many authors too / 60,000.
-        assert_eq!(lens(calls_for(&vouchers(&|n| held(n, 1, 1)), |one| one)), [909, 191]);
+        // For others: all of one payee's lane, 120,000 / (20 + 33 + 79) of its lanes, (2^24 - 22,500) / 34,500 of many
+        // payees, of many authors too / 60,000.
+        assert_eq!(lens(calls_for(&vouchers(&|n| held(n, 1, 1)), |one| one)), [1_100]);
+        assert_eq!(lens(calls_for(&vouchers(&on_own_lane), |one| one)), [909, 191]);
         assert_eq!(lens(calls_for(&vouchers(&payee), |one| one)), [485, 485, 130]);
         assert_eq!(lens(calls_for(&vouchers(&|n| with_author(n + 2_000, payee(n))), |one| one)), [279, 279, 279, 263]);
         assert!(calls_for(&[], |one: &Voucher| one).is_empty());
+        // The length is what is sent, headers of 255 rows and of one included.
+        let mixed: Vec<_> = (0..256).map(|n| held(n, 1, 1)).chain((300..303).map(on_own_lane)).collect();
+        let mut load = Load::empty(PAYEE_BYTES + HEADER_BYTES);
+        mixed.iter().for_each(|held| load.grow(&held.signed.voucher));
+        let signed: Vec<_> = mixed.iter().map(|held| held.signed).collect();
+        assert_eq!(load.bytes, u64::try_from(crate::ops::claim_for_records(&signed).len()).unwrap());
         // An author that is a payee too is credited once.
         let both = vouchers(&|n| with_author(n + 1, payee(n)));
         assert_eq!(calls_for(&both, |one| one)[0].len(), 446);
