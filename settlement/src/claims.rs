@@ -468,7 +468,8 @@ pub fn calls_for<T>(rows: &[T], voucher: impl Fn(&T) -> &Voucher) -> Vec<&[T]> {
 }
 
 /// The rows of a payee that are worth their gas: each brings more than it costs, and those that credit one author
-/// together more than that costs too. The others wait.
+/// together more than that costs too. The others wait; but not for the author's account when they are about to expire,
+/// for it may well be there.
 fn worth_their_gas(rows: &[Row], market: &Market, plan: &mut Plan) -> Vec<Row> {
     let fee = |row: &Row| market.gas.fee_up(row.gas());
     let mut of_authors: BTreeMap<Address, (Amount, u64)> = BTreeMap::new();
@@ -488,7 +489,7 @@ fn worth_their_gas(rows: &[Row], market: &Market, plan: &mut Plan) -> Vec<Row> {
             Wait::NothingToCollect
         } else if row.value <= fee(row) {
             Wait::BelowItsGas { fee: fee(row) }
-        } else if !pays_author(row) {
+        } else if row.pressing != Why::Expiring && !pays_author(row) {
             Wait::BelowItsGas { fee: market.gas.fee_up(row.gas().saturating_add(ACCOUNT_GAS)) }
         } else {
             worth.push(*row);
@@ -940,31 +941,36 @@ mod tests {
     #[test]
     fn l11_who_credits_an_author_brings_what_that_costs_too() {
         let fee = |base| Wait::BelowItsGas { fee: Amount::from_u64(base) };
-        let alone = |value| with_author(1, held(1, value, 1));
+        let over = |payer, value| HeldVoucher { job_over: true, ..with_author(1, held(payer, value, 1_000)) };
+        let alone = |value| over(1, value);
         assert_eq!(waits(&of(&[alone(37_500)])), fee(37_500));
         assert_eq!(waits(&of(&[alone(15_000)])), fee(15_000));
         let rich = held(3, 900_000, 1_000);
         let claim = only(of(&[alone(37_501), rich]));
         assert_eq!((claim.gas, claim.entries.len()), (45_000 + 37_500 + 12_000, 2));
         // Two share it.
-        let two = |value| [alone(value), with_author(1, held(2, value, 1)), rich];
+        let two = |value| [alone(value), over(2, value), rich];
         assert_eq!(only(of(&two(26_251))).entries.len(), 3);
         let short = of(&two(26_250));
         assert_eq!((short.claims[0].entries.len(), short.waiting.len()), (1, 2));
         assert!(short.waiting.iter().all(|entry| entry.reason == fee(37_500)));
         // One that waits for its own gas pays for no other's author.
-        let poor = of(&[alone(37_000), with_author(1, held(2, 15_000, 1)), rich]);
+        let poor = of(&[alone(37_000), over(2, 15_000), rich]);
         assert_eq!((poor.claims[0].entries.len(), poor.waiting.len()), (1, 2));
         // Fees are rounded up once.
         let cheap = Market { gas: GasPrice { wei_per_gas: 1, ..GAS }, ..CALM };
         assert_eq!(only(plan(NOW, &[alone(2)], &[], &cheap, &POLICY)).fee.get(), 1);
         // One that brings just its own gas adds no part of a unit to what pays the author either.
         let odd = Market { gas: GasPrice { wei_per_gas: 82_667, ..GAS }, ..CALM };
-        let even = plan(NOW, &[alone(4), with_author(1, held(2, 2, 1)), rich], &[], &odd, &POLICY);
+        let even = plan(NOW, &[alone(4), over(2, 2), rich], &[], &odd, &POLICY);
         assert_eq!((even.claims[0].entries.len(), even.waiting.len()), (1, 2));
         // Another author's row helps nobody.
         let others = of(&[alone(30_000), with_author(2, held(2, 900_000, 1))]);
         assert_eq!((others.claims[0].entries.len(), others.waiting.len()), (1, 1));
+        // What expires goes along for its own gas: the author may have its account already.
+        let expires = |value| of(&[with_author(1, held(1, value, 1)), rich]);
+        assert_eq!(only(expires(15_001)).entries.len(), 2);
+        assert_eq!(expires(15_000).waiting[0].reason, fee(15_000));
         // A settlement credits the author in each of its rows.
         let mut settles = quorum(1_000_000, 2);
         settles.lane = Royalty::new(Address::repeat_byte(1), 1).unwrap().lane(0);
