@@ -4,7 +4,8 @@ use crate::market::{Market, Telling, party_of, provider_name, until};
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
 use symbolon_primitives::{Address, Amount, Key, Lane, Signer, Timestamp, Voucher};
-use symbolon_store::{Direction, StoreHandle, VoucherKey, VoucherRow, Write};
+use symbolon_settlement::anvil::DEVNET_CHAIN_ID;
+use symbolon_store::{Direction, Look, StoreHandle, TxAttempt, TxPlan, VoucherKey, VoucherRow, Write};
 use symbolon_tests::{
     ensure_ok,
     rpc_proxy::{self, Fault, RpcProxy, Rule},
@@ -115,7 +116,7 @@ async fn e2e_sym_25_l11_n6_n11_the_doctor_names_each_trouble_and_the_command_tha
     no_gas(&market, &key);
     endpoints(&market).await;
     clocks(&market).await;
-    stuck(&market).await;
+    stuck(&market, &key).await;
     earmarks(&mut market).await;
 }
 
@@ -191,7 +192,28 @@ async fn clocks(market: &Market) {
     is_fine(&ask(), "clock");
 }
 
-async fn stuck(market: &Market) {
+/// A folder with the party's key and journal, in which everything was planned and signed `by_secs` earlier.
+async fn aged(market: &Market, key: &Key, by_secs: u64) {
+    let open = {
+        let look = Look::open(&market.folder("party")).unwrap();
+        look.view().open_txs(DEVNET_CHAIN_ID, key.address()).unwrap()
+    };
+    party_of(&market.folder("aged"), key);
+    let earlier = |at: Timestamp| Timestamp(at.0 - by_secs);
+    let mut writes = Vec::new();
+    for tx in open {
+        let id = tx.plan.id;
+        writes.push(Write::PlanTx(TxPlan { at: earlier(tx.plan.at), ..tx.plan }));
+        let attempts = tx.attempts.into_iter();
+        writes
+            .extend(attempts.map(|one| Write::AddTxAttempt { id, attempt: TxAttempt { at: earlier(one.at), ..one } }));
+    }
+    let store = StoreHandle::open(market.folder("aged")).await.unwrap();
+    store.write(writes).await.unwrap();
+    store.close().await;
+}
+
+async fn stuck(market: &Market, key: &Key) {
     ensure_ok(&market.run("party", &["vault", "deposit", "1"])).unwrap();
     call(market, "evm_setIntervalMining", json!([0])).await;
     let waiting = || market.ask("party", &["tx", "ls"]).iter().any(|tx| tx["state"] == "waiting");
@@ -199,10 +221,13 @@ async fn stuck(market: &Market) {
     until("a transaction that waits", waiting);
     withdraw.kill();
     is_fine(&examined(market, "party", &[]), "transaction");
-    // A quarter of an hour later by the chain, whose gas is above what it pays.
+    // It is no older for a chain that is a quarter of an hour ahead, and whose gas is above what it pays.
     call(market, "anvil_setNextBlockBaseFeePerGas", json!(["0x9184e72a000"])).await;
     set_time(market, unix_now() + 900).await;
-    let found = examined(market, "party", &[]);
+    is_fine(&examined(market, "party", &[]), "transaction");
+    // The same journal, begun a quarter of an hour earlier.
+    aged(market, key, 900).await;
+    let found = examined(market, "aged", &[]);
     names(&found, ("wrong", "transaction", "1 wait for more than 10 min, the oldest a withdraw"), "symbolon tx push");
     call(market, "anvil_setNextBlockBaseFeePerGas", json!(["0x3b9aca00"])).await;
     set_time(market, unix_now()).await;

@@ -220,7 +220,7 @@ async fn look_at_network(
     let mut stored = stored(found, global, &vault, network.deployed_at, key);
     let cost = GasCost::at(vault.chain(), &head, price).await;
     if let Some(stored) = &mut stored {
-        stuck(found, &not_mined(&vault, std::mem::take(&mut stored.waiting)).await, time);
+        stuck(found, &not_mined(&vault, std::mem::take(&mut stored.waiting)).await);
         for known in &stored.channels {
             channel(found, &vault, &head, known, time).await;
         }
@@ -240,7 +240,9 @@ async fn look_at_network(
     asked.compared(found, vault.chain());
 }
 
-fn stuck(found: &mut Findings, waiting: &[JournalledTx], time: Timestamp) {
+fn stuck(found: &mut Findings, waiting: &[JournalledTx]) {
+    // This clock said when they were planned.
+    let time = now();
     let is_old = |tx: &&JournalledTx| time.secs_since(tx.since) > STUCK_SECS;
     if let Some(oldest) = waiting.iter().filter(|tx| tx.sent).find(is_old) {
         let count = waiting.iter().filter(|tx| tx.sent).filter(is_old).count();
