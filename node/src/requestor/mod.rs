@@ -381,7 +381,8 @@ impl Requestor {
             // Nothing went out that another run could go on with. What it earmarked is still its own.
             let mut writes = vec![requestor.job.forget()];
             if !requestor.earmarked.is_zero() {
-                writes.push(requestor.job.ended()?);
+                // Without it only the ledger lacks a name; why the job failed is what its owner has to hear.
+                writes.extend(requestor.job.ended());
             }
             if let Err(error) = context.store.write(writes).await {
                 tracing::warn!(%error, "a job that came to nothing is not forgotten");
