@@ -35,6 +35,11 @@ pub(crate) const MOST_BYTES: u64 = 2_048;
 /// Time to have all of them.
 pub(crate) const MOST_OPENING: Duration = Duration::from_secs(5);
 
+/// When the channels expire.
+const EXPIRY: Timestamp = Timestamp(4_000_000_000);
+/// When their hosting begins.
+pub(crate) const BEGIN: Timestamp = Timestamp(1_000_000_000);
+
 const PAYER: &str = "payer-channel";
 const PAYEE: &str = "payee-channel";
 /// Periods paid by the voucher that was kept.
@@ -93,22 +98,25 @@ fn lane() -> Lane {
     Royalty::NONE.lane(3)
 }
 
-fn terms(payer: Address, payee: Address) -> ChannelTerms {
+/// A channel of the bench's.
+pub(crate) fn terms(payer: Address, payee: Address) -> ChannelTerms {
     let domain = Domain { chain_id: 31_337, vault: Address::repeat_byte(0xee) };
     ChannelTerms { domain, payer, payee, lane: lane(), margin_secs: 1_000 }
 }
 
-fn seen() -> View {
-    View { allocated: Amount::MAX, expiry: Timestamp(4_000_000_000), block: 1, ..View::default() }
+/// The channel at depth: earmarks without an end.
+pub(crate) fn seen() -> View {
+    View { allocated: Amount::MAX, expiry: EXPIRY, block: 1, ..View::default() }
 }
 
-fn hosting() -> Hosting {
+/// Hosting in which a voucher is due every second: nothing but vouchers.
+pub(crate) fn hosting() -> Hosting {
     Hosting {
         agreement: AgreementDigest::from_bytes([7; 32]),
         epoch: 0,
         owed: Amount::ZERO,
         price: Amount::from_u64(1_000),
-        begin: Timestamp(1_000_000_000),
+        begin: BEGIN,
         period_secs: 10,
         lead_secs: 5,
         periods: u32::MAX,

@@ -25,7 +25,7 @@
 //! costs in SQLite when as many share a commit. One row for a whole group would
 //! save the statement and lose the database's guards, and was not taken.
 
-use super::opening::{self, Figure, MOST_BYTES, MOST_OPENING, OPEN};
+use super::opening::{self, BEGIN, Figure, MOST_BYTES, MOST_OPENING, OPEN, hosting, seen, terms};
 use anyhow::{Context, Result, ensure};
 use cpu_time::ProcessTime;
 use serde_json::{Map, Value, json};
@@ -36,12 +36,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use symbolon_channel::{
-    ChannelTerms, Effect, Effects, Hosting, Order, Payee, PayeeInput, Payer, PayerInput, SignedVoucher, View,
-};
-use symbolon_primitives::{
-    Address, AgreementDigest, Amount, Domain, Key, Leaf, OrderDigest, Royalty, Signer, Timestamp, keccak256,
-};
+use symbolon_channel::{ChannelTerms, Effect, Effects, Order, Payee, PayeeInput, Payer, PayerInput, SignedVoucher};
+use symbolon_primitives::{Address, Amount, Key, Leaf, OrderDigest, Signer, Timestamp, keccak256};
 use symbolon_store::{
     Direction, Moment, Point, Store, StoreHandle, StoreOptions, VoucherKey, VoucherRow, Witness, Write,
 };
@@ -60,39 +56,8 @@ const PAYEE: &str = "payee-channel";
 /// What a voucher's row takes, about.
 const ROW_BYTES: usize = 220;
 
-const EXPIRY: Timestamp = Timestamp(4_000_000_000);
-const BEGIN: Timestamp = Timestamp(1_000_000_000);
-
 fn key(what: &str, number: u32) -> Result<Key> {
     Ok(Key::from_bytes(&keccak256(format!("bench {what} {number}").as_bytes()))?)
-}
-
-fn terms(payer: Address, payee: Address) -> ChannelTerms {
-    ChannelTerms {
-        domain: Domain { chain_id: 31_337, vault: Address::repeat_byte(0xee) },
-        payer,
-        payee,
-        lane: Royalty::NONE.lane(3),
-        margin_secs: 1_000,
-    }
-}
-
-fn seen() -> View {
-    View { allocated: Amount::MAX, expiry: EXPIRY, block: 1, ..View::default() }
-}
-
-/// Hosting in which a voucher is due every second: nothing but vouchers.
-fn hosting() -> Hosting {
-    Hosting {
-        agreement: AgreementDigest::from_bytes([7; 32]),
-        epoch: 0,
-        owed: Amount::ZERO,
-        price: Amount::from_u64(1_000),
-        begin: BEGIN,
-        period_secs: 10,
-        lead_secs: 5,
-        periods: u32::MAX,
-    }
 }
 
 /// Both ends of one channel.
