@@ -3,7 +3,7 @@
 use crate::market::{Telling, party_of};
 use serde_json::{Value, json};
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
     time::{Duration, Instant},
@@ -215,6 +215,16 @@ fn send(world: &World, data: &Path, to: &str, files: &[&str]) -> std::process::O
     run(&all).unwrap()
 }
 
+/// A world, the folder of a watchtower that has ether, an empty one for its packages, and its address.
+async fn with_tower(dir: &Path) -> (World, PathBuf, PathBuf, Address) {
+    let world = World::new(dir).await;
+    let (data, packages) = (dir.join("tower"), dir.join("packages"));
+    std::fs::create_dir(&packages).unwrap();
+    let own: Address = party(&data).unwrap().parse().unwrap();
+    world.anvil.set_ether(own, U256::from(10_u64.pow(18))).await.unwrap();
+    (world, data, packages, own)
+}
+
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
     while !holds().await {
@@ -226,11 +236,7 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn e2e_l11_a_watchtower_collects_in_time_for_those_who_are_away_and_keeps_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let world = World::new(dir.path()).await;
-    let (data, packages) = (dir.path().join("tower"), dir.path().join("packages"));
-    std::fs::create_dir(&packages).unwrap();
-    let own: Address = party(&data).unwrap().parse().unwrap();
-    world.anvil.set_ether(own, U256::from(10_u64.pow(18))).await.unwrap();
+    let (world, data, packages, own) = with_tower(dir.path()).await;
     let payee = dir.path().join("payee");
     party_of(&payee, &world.payees[0]);
     let mut first = tower(&world, &data, &packages);
@@ -299,11 +305,7 @@ async fn e2e_l11_a_watchtower_collects_in_time_for_those_who_are_away_and_keeps_
 #[tokio::test(flavor = "multi_thread")]
 async fn e2e_l11_a_watchtower_tries_files_again_and_collects_earlier_while_the_chain_is_congested() {
     let dir = tempfile::tempdir().unwrap();
-    let world = World::new(dir.path()).await;
-    let (data, packages) = (dir.path().join("tower"), dir.path().join("packages"));
-    std::fs::create_dir(&packages).unwrap();
-    let own: Address = party(&data).unwrap().parse().unwrap();
-    world.anvil.set_ether(own, U256::from(10_u64.pow(18))).await.unwrap();
+    let (world, data, packages, _) = with_tower(dir.path()).await;
     let (one, two) =
         (RpcProxy::start(world.anvil.url()).await.unwrap(), RpcProxy::start(world.anvil.url()).await.unwrap());
     let mut tower = tower_through(&world, &data, &packages, &format!("{},{}", one.url(), two.url()));
@@ -338,11 +340,7 @@ async fn e2e_l11_a_watchtower_tries_files_again_and_collects_earlier_while_the_c
 #[tokio::test(flavor = "multi_thread")]
 async fn e2e_n3_a_full_watchtower_says_so_and_keeps_what_it_has_and_takes_more_once_there_is_room() {
     let dir = tempfile::tempdir().unwrap();
-    let world = World::new(dir.path()).await;
-    let (data, packages) = (dir.path().join("tower"), dir.path().join("packages"));
-    std::fs::create_dir(&packages).unwrap();
-    let own: Address = party(&data).unwrap().parse().unwrap();
-    world.anvil.set_ether(own, U256::from(10_u64.pow(18))).await.unwrap();
+    let (world, data, packages, _) = with_tower(dir.path()).await;
     let [first, second, third] = [0, 1, 2].map(|payee| world.payees[payee].address());
     let folders: Vec<_> = (0..3).map(|payee| dir.path().join(format!("payee {payee}"))).collect();
     folders.iter().zip(&world.payees).for_each(|(folder, key)| party_of(folder, key));
